@@ -1,0 +1,37 @@
+"""skyloom turns a survey's pixels into profiles, catalogues, searches and simulations.
+
+Every job is one function here and one command of the same name. Nothing heavy is imported until a job is called.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "open": "skyloom.data.store",
+    "Survey": "skyloom.data.store",
+    "Band": "skyloom.data.cutout",
+    "Cutout": "skyloom.data.cutout",
+    "SurveyInfo": "skyloom.data.cutout",
+    "ingest": "skyloom.data.ingest",
+    "sample": "skyloom.data.ingest",
+    "export": "skyloom.data.export",
+    "batches": "skyloom.data.batches",
+    "mock": "skyloom.data.mocks.mock",
+    "profile": "skyloom.infer.profiles",
+    "report": "skyloom.report.page",
+    "tour": "skyloom.recipes.tour",
+    "SkyloomError": "skyloom.errors",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'skyloom' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
