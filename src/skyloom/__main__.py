@@ -1,0 +1,5 @@
+"""`python -m skyloom` is the command `skyloom`."""
+
+from skyloom.cli import main
+
+main()
