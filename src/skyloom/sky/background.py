@@ -77,7 +77,7 @@ def _middle(values: Float64[np.ndarray, "n"], low: int, high: int) -> float:
 
 
 def _lower_rms(x, sums, squares, low: int, level: float) -> float:
-    """Rms about the level of the values from x[low] up to it, corrected for the tail cut at CLIP; 0 if there is none."""
+    """Rms about the level of the values from x[low] up to it, corrected for the cut tail; 0 if there is none."""
     high = int(np.searchsorted(x, level))
     n = high - low
     if n < 1:
