@@ -1,0 +1,271 @@
+"""One command per verb: parse, call the library function of the same name, say in one line what was made. No science.
+
+Progress: a library function that takes long accepts `progress: Callable[[int, int | None, str], None] | None = None`
+and calls it as `progress(done, total, what)`; total is None while unknown. The commands pass one; nobody else has to.
+Exit codes: 0 done, 1 a named error (message on stderr), 2 usage, 130 interrupted. A defect keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+import skyloom as sl
+from skyloom.errors import SkyloomError
+
+SECONDS_BETWEEN_LINES = 10.0
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+class Format(StrEnum):
+    fits = "fits"
+    parquet = "parquet"
+    hdf5 = "hdf5"
+    hats = "hats"
+
+
+SurveyArgument = Annotated[Path, typer.Argument(metavar="SURVEY", help="A survey, e.g. kids.lance.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable JSON summary on the last line.")]
+
+
+def main() -> None:
+    """The entry point of the command `skyloom`."""
+    app()
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar per piece of work on stderr, gone when the work is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(done: int, total: int | None, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def progress_lines() -> Iterator[Callable[[int, int | None, str], None]]:
+    """Plain lines on stderr, one at the start of each piece of work and then one every ten seconds."""
+    latest: dict[str, float] = {}
+
+    def show(done: int, total: int | None, what: str) -> None:
+        now = time.monotonic()
+        if now - latest.get(what, -math.inf) >= SECONDS_BETWEEN_LINES:
+            latest[what] = now
+            typer.echo(f"{what}: {done}" if total is None else f"{what}: {done} of {total}", err=True)
+
+    yield show
+
+
+@contextmanager
+def job(as_json: bool) -> Iterator[Callable[[int, int | None, str], None]]:
+    """Run one verb with its progress shown; an error that skyloom names becomes its message and exit code 1."""
+    try:
+        with progress_bar() if sys.stderr.isatty() else progress_lines() as progress:
+            yield progress
+    except SkyloomError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        if as_json:
+            typer.echo(json.dumps({"error": type(error).__name__, "message": str(error)}, ensure_ascii=False))
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing was left half-written: run the same command again", err=True)
+        raise typer.Exit(130) from None
+
+
+def finish(sentence: str, summary: dict[str, Any], as_json: bool) -> None:
+    """The last words of a verb: a sentence for people, or with --json (then on stderr) one line for programs."""
+    typer.echo(sentence, err=as_json)
+    if as_json:
+        typer.echo(json.dumps(summary, ensure_ascii=False, default=str))
+
+
+def zero_points(given: list[str] | None) -> dict[str, float]:
+    """["g=22.5", "r=22.5"] to {"g": 22.5, "r": 22.5} [AB mag]; anything else is a usage error."""
+    table: dict[str, float] = {}
+    for text in given or ():
+        band, equals, number = text.partition("=")
+        try:
+            magnitude = float(number)
+        except ValueError:
+            magnitude = math.nan
+        if not (band and equals and math.isfinite(magnitude)):
+            raise typer.BadParameter(f"{text!r} is not BAND=MAG, e.g. r=22.5", param_hint="--zero-point")
+        if band in table:
+            raise typer.BadParameter(f"band {band!r} is given twice", param_hint="--zero-point")
+        table[band] = magnitude
+    return table
+
+
+def unknowns(survey: sl.Survey) -> list[str]:
+    """What the source did not say, and what follows for every result."""
+    bare = [band.name for band in survey.info.bands if band.zero_point is None]
+    positions = survey.table(["ra"])["ra"]
+    said = []
+    if bare:
+        said.append(f"no zero point for {', '.join(bare)}: results in instrumental units")
+    if survey.info.pixel_scale is None:
+        said.append("no pixel scale: sizes in pixels")
+    if len(positions) and positions.null_count == len(positions):
+        said.append("no WCS: positions in pixel coordinates")
+    return said
+
+
+def set_aside(survey: Path) -> dict[str, int]:
+    """How many objects are in the quarantine beside a survey, by reason."""
+    quarantine = survey.with_name(f"{survey.name}.quarantine.csv")
+    if not quarantine.exists():
+        return {}
+    with quarantine.open(newline="", encoding="utf-8") as rows:
+        return dict(Counter(row["reason"] for row in csv.DictReader(rows)).most_common())
+
+
+def describe(survey: sl.Survey) -> dict[str, Any]:
+    """The facts of a survey that every summary carries."""
+    return {
+        "survey": str(survey.path),
+        "objects": len(survey),
+        "bands": survey.info.band_names,
+        "shape": survey.info.shape,
+        "version": survey.version,
+        "unknown": unknowns(survey),
+    }
+
+
+def sentence(survey: sl.Survey, *remarks: str) -> str:
+    """`kids.lance: 2560 cutouts of 64×64 pixels in u, g, r; …`"""
+    height, width = survey.info.shape
+    what = f"{survey.path}: {len(survey)} cutouts of {height}×{width} pixels in {', '.join(survey.info.band_names)}"
+    return "; ".join((what, *remarks))
+
+
+def say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"skyloom {sl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def skyloom(
+    version: Annotated[bool, typer.Option("--version", callback=say_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Turn a survey's pixels into profiles, catalogues, searches and simulations."""
+
+
+@app.command()
+def ingest(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="FITS file or folder, HDF5, Parquet, JPEG folder; or `sample`.")
+    ],
+    survey: SurveyArgument,
+    catalogue: Annotated[Path | None, typer.Option(help="Table of objects: CSV, ECSV, FITS or Parquet.")] = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Side of a cutout [pixel].")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="[arcsec/pixel], if the source does not say.")] = None,
+    zero_point: Annotated[list[str] | None, typer.Option(metavar="BAND=MAG", help="AB zero point; repeatable.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Set bad objects aside, with reasons.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read images and a catalogue into SURVEY, or add them to it."""
+    given = zero_points(zero_point) or None
+    with job(as_json) as progress:
+        made = sl.ingest(
+            source,
+            survey,
+            catalogue=catalogue,
+            size=size,
+            pixel_scale=pixel_scale,
+            zero_point=given,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+        bad = set_aside(survey)
+        remarks = [f"{sum(bad.values())} set aside ({', '.join(bad)})"] if bad else []
+        finish(sentence(made, *remarks, *unknowns(made)), {**describe(made), "set_aside": bad}, as_json)
+
+
+@app.command()
+def mock(
+    survey: SurveyArgument,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many galaxies.")],
+    size: Annotated[int, typer.Option(min=1, help="Side of a cutout [pixel].")] = 256,
+    bands: Annotated[str, typer.Option(help="One letter per band.")] = "gri",
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw N galaxies whose truth is known into a new SURVEY."""
+    with job(as_json) as progress:
+        made = sl.mock(survey, n, size=size, bands=bands, seed=seed, progress=progress)
+        finish(sentence(made, f"seed {seed}"), {**describe(made), "seed": seed}, as_json)
+
+
+@app.command()
+def export(
+    survey: SurveyArgument,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    format: Annotated[Format, typer.Option(help="How the pixels are written.")] = Format.fits,
+    as_json: Json = False,
+) -> None:
+    """Write SURVEY out as files that other tools read."""
+    with job(as_json) as progress:
+        summary = sl.export(sl.open(survey), directory, format=format.value, progress=progress)
+        finish(f"{directory}: {summary}", summary, as_json)
+
+
+@app.command()
+def profile(
+    survey: SurveyArgument,
+    out: Annotated[Path, typer.Option(metavar="TABLE", help="The table to write: .parquet, .ecsv or .fits.")],
+    with_: Annotated[str, typer.Option("--with", metavar="ENGINE", help="What measures: isophotes.")] = "isophotes",
+    band: Annotated[str | None, typer.Option(help="One band only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a surface brightness profile of every galaxy of SURVEY, in every band."""
+    with job(as_json) as progress:
+        opened = sl.open(survey)
+        table = sl.profile(opened, out=out, with_=with_, band=band, progress=progress)
+        flagged = sum(flag != 0 for flag in table["flag"].to_pylist())
+        remarks = [f"{flagged} flagged", *unknowns(opened)]
+        summary = {"table": str(out), "profiles": len(table), "flagged": flagged, "unknown": unknowns(opened)}
+        finish("; ".join((f"{out}: {len(table)} profiles", *remarks)), summary, as_json)
+
+
+@app.command()
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Surveys and tables.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write, .html.")],
+    as_json: Json = False,
+) -> None:
+    """Write one page, readable anywhere, on surveys and what was measured on them."""
+    with job(as_json) as progress:
+        sl.report(paths, out=out, progress=progress)
+        finish(f"{out}: a report on {', '.join(map(str, paths))}", {"report": str(out), "paths": paths}, as_json)
+
+
+@app.command()
+def tour(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")] = Path("tour"),
+    as_json: Json = False,
+) -> None:
+    """Show the whole story on the real field that comes with skyloom, offline, in minutes."""
+    with job(as_json) as progress:
+        page = sl.tour(out, progress=progress)
+        finish(f"look at {page}", {"report": str(page)}, as_json)
