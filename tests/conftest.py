@@ -1,0 +1,76 @@
+"""Small seeded makers that every test may ask for, and how the suite runs."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy and torch: the workers of xdist share the cores
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import skyloom as sl
+
+settings.register_profile("seeded", deadline=None, derandomize=True)
+settings.load_profile("seeded")
+
+
+def pytest_collection_modifyitems(items):
+    on_device = [item for item in items if item.get_closest_marker("gpu")]
+    if on_device:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in on_device:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def draw_sersic(size=64, flux=1000.0, r_e=6.0, n=1.0, axis_ratio=0.7, pa=0.5, centre=None) -> np.ndarray:
+    """A Sérsic galaxy without PSF or noise, sampled at pixel centres; r_e [pixel], pa [rad from +x towards +y]."""
+    x0, y0 = centre or ((size - 1) / 2, (size - 1) / 2)
+    y, x = np.indices((size, size), dtype=float)
+    along = (x - x0) * np.cos(pa) + (y - y0) * np.sin(pa)
+    across = (y - y0) * np.cos(pa) - (x - x0) * np.sin(pa)
+    b_n = 2 * n - 1 / 3 + 0.009876 / n  # Prugniel & Simien 1997, good to 1e-4 for 0.5 < n < 10
+    light = np.exp(-b_n * (np.hypot(along, across / axis_ratio) / r_e) ** (1 / n))
+    return (flux * light / light.sum()).astype(np.float32)
+
+
+def draw_cutout(number: int, size=64, bands=3) -> sl.Cutout:
+    """A galaxy on noise of rms 0.5 and a sky of 2, in every band; the corner pixel is bad."""
+    rng = np.random.default_rng(number)
+    galaxy = draw_sersic(size, flux=2000 + 500 * number, r_e=4 + number % 4, axis_ratio=rng.uniform(0.4, 1), pa=number)
+    flux = np.stack([galaxy * (1 + band) + rng.normal(2, 0.5, galaxy.shape) for band in range(bands)]).astype(
+        np.float32
+    )
+    ivar = np.full_like(flux, 4)
+    flux[:, 0, 0], ivar[:, 0, 0] = np.nan, 0
+    where = {"ra": 180 + 0.01 * number, "dec": 1 - 0.01 * number, "tile": f"tile-{number // 4}"}
+    return sl.Cutout(f"galaxy-{number}", flux, ivar, **where, columns={"redshift": 0.01 * (1 + number)})
+
+
+@pytest.fixture
+def sersic_image():
+    """The maker `draw_sersic`."""
+    return draw_sersic
+
+
+@pytest.fixture(scope="session")
+def tiny_survey_once(tmp_path_factory) -> Path:
+    from skyloom.data import store  # here, so that tests of arrays alone do not wait for Lance
+
+    bands = tuple(sl.Band(name, zero_point=22.5, psf_fwhm=0.7, unit="nanomaggy") for name in "gri")
+    info = sl.SurveyInfo(bands, shape=(64, 64), pixel_scale=0.2, source="drawn by tests/conftest.py")
+    path = tmp_path_factory.mktemp("surveys") / "tiny.lance"
+    store.write(path, info, (draw_cutout(number) for number in range(8)))
+    return path
+
+
+@pytest.fixture
+def tiny_survey(tiny_survey_once, tmp_path) -> sl.Survey:
+    """A survey of eight galaxies in g, r and i, 64×64 pixels each; the test may change it."""
+    return sl.open(shutil.copytree(tiny_survey_once, tmp_path / "tiny.lance"))
