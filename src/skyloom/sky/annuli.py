@@ -1,0 +1,188 @@
+"""Light on fitted isophotes: along the ellipse in the core, over whole annuli outside, with honest errors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from skyloom.sky.ellipse import ellipticity_and_angle, ring_offsets, stretch_table
+from skyloom.sky.isophotes import Isophotes
+from skyloom.sky.resample import spline_coefficients, spline_sample
+
+CORE = 8.0  # pixels; inside, light is read along the ellipse, outside it is summed over the pixels of an annulus
+SECTORS = 16
+FINE = 8  # steps through each annulus at which its slope is followed
+
+
+class Annuli(NamedTuple):
+    """Mean light of b galaxies in r annuli, the sky still in it.
+
+    mean : [flux/pixel]; NaN where fewer than a fifth of the annulus is good
+    error : 1σ of the mean from pixel noise, azimuthal structure and the shape's own error
+    noise : the part of `error` that comes from pixel noise and structure alone, independent from ring to ring
+    pixels : number of good pixels (or of samples' worth of pixels, in the core)
+    share : good fraction of the whole annulus, the part outside the frame counted as bad
+    """
+
+    mean: Float[Tensor, "b r"]
+    error: Float[Tensor, "b r"]
+    noise: Float[Tensor, "b r"]
+    pixels: Float[Tensor, "b r"]
+    share: Float[Tensor, "b r"]
+
+
+def measure(
+    flux: Float[Tensor, "b h w"],
+    good: Float[Tensor, "b h w"],
+    variance: Float[Tensor, "b h w"],
+    isophotes: Isophotes,
+    sma: Float[Tensor, "r"],
+) -> Annuli:
+    """Mean light on every isophote.
+
+    flux : [flux/pixel], 0 where good is 0; variance : of each pixel; sma : radii [pixel], equally spaced in log
+    Every pixel counts alike: weights from a variance that was itself measured on the pixel would favour low ones.
+    """
+    core = sma < CORE
+    ring_core = _along(flux, good, variance, isophotes, sma, core)
+    ring_out = _across(flux, good, variance, isophotes, sma)
+    mean, noise, pixels, share = (torch.where(core, a, b) for a, b in zip(ring_core, ring_out, strict=True))
+    step = torch.log(sma[1] / sma[0])
+    filled = torch.where(torch.isfinite(mean), mean, isophotes.intensity)
+    slope = torch.gradient(filled, dim=1)[0] / (step * sma)
+    ellipticity, _ = ellipticity_and_angle(isophotes.e1, isophotes.e2)
+    shape_part = slope.abs() * sma * isophotes.shape_error / (2 * (1 - ellipticity))
+    mean = torch.where(share > 0.2, mean, torch.nan)
+    return Annuli(mean, torch.hypot(noise, shape_part), noise, pixels, share)
+
+
+def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tuple[Tensor, ...]:
+    """Mean of a cubic-spline image along each ellipse of the core; other rings are left at zero."""
+    count = int(core.sum())
+    anomaly = torch.arange(SECTORS * 4, device=flux.device, dtype=flux.dtype) * (2 * torch.pi / (SECTORS * 4))
+    dx, dy = ring_offsets(sma[:count], isophotes.e1[:, :count], isophotes.e2[:, :count], anomaly)
+    x, y = (dx + isophotes.x[:, None, None]).flatten(1), (dy + isophotes.y[:, None, None]).flatten(1)
+    flux, good, variance, x, y = _centre_window(flux, good, variance, isophotes, x, y)
+    near = tuple(c.round().long().clamp(0, n - 1) for c, n in ((y, flux.shape[1]), (x, flux.shape[2])))
+    which = torch.arange(len(flux), device=flux.device)[:, None]
+    seen = good[which, *near].view_as(dx)
+    light = spline_sample(spline_coefficients(_filled(flux, good)), x, y).view_as(dx)
+    scatter = (variance * good)[which, *near].view_as(dx)
+    number = seen.sum(-1).clamp_min(1)
+    mean = _harmonic_mean(light, seen, anomaly)
+    q = 1 - torch.hypot(isophotes.e1, isophotes.e2)[:, :count]
+    pixels = core_pixels(sma[:count], q)
+    share = seen.mean(-1)
+    noise = ((scatter.sum(-1) / number) / (pixels * share.clamp_min(0.05))).sqrt()
+    parts = (mean, noise, pixels * share, share)
+    return tuple(torch.cat([part, torch.zeros_like(isophotes.e1[:, count:])], 1) for part in parts)
+
+
+def _centre_window(flux, good, variance, isophotes, x, y) -> tuple[Tensor, ...]:
+    """The square around each centre that the core needs, and (x, y) in it; what lies outside the frame is bad."""
+    half = int(CORE) + 12
+    offset = torch.arange(-half, half + 1, device=flux.device)
+    column, row = (torch.round(c).long()[:, None] + offset for c in (isophotes.x, isophotes.y))
+    h, w = flux.shape[1:]
+    inside = ((row >= 0) & (row < h))[:, :, None] & ((column >= 0) & (column < w))[:, None, :]
+    which = torch.arange(len(flux), device=flux.device)[:, None, None]
+    place = which, row.clamp(0, h - 1)[:, :, None], column.clamp(0, w - 1)[:, None, :]
+    parts = (flux[place] * inside, good[place] * inside, variance[place])
+    return *parts, x - column[:, :1], y - row[:, :1]
+
+
+def core_pixels(sma: Tensor, q: Tensor) -> Tensor:
+    """How many independent pixels the mean of a spline along an ellipse is worth."""
+    return 1.0 + 2 * torch.pi * sma * ((1 + q**2) / 2).sqrt()
+
+
+def _filled(flux: Tensor, good: Tensor) -> Tensor:
+    """Bad pixels replaced by the mean of their good neighbours, so that a spline does not ring."""
+    kernel = torch.ones(1, 1, 5, 5, device=flux.device, dtype=flux.dtype)
+    total, count = (torch.conv2d(a[:, None], kernel, padding=2)[:, 0] for a in (flux, good))
+    return torch.where(good > 0, flux, total / count.clamp_min(1))
+
+
+def _harmonic_mean(light, weight, angle) -> Tensor:
+    """Constant of a fit with two harmonics, so that a missing sector does not tilt the mean.
+
+    Where samples are few, a ridge draws the harmonics to zero and the answer to the plain mean.
+    """
+    basis = torch.stack([torch.ones_like(angle), *(f(m * angle) for m in (1, 2) for f in (torch.sin, torch.cos))])
+    normal = torch.einsum("brt,it,jt->brij", weight, basis, basis)
+    ridge = torch.tensor([1e-6, 1, 1, 1, 1], device=light.device, dtype=light.dtype) * weight.shape[-1] / 16
+    normal = normal + torch.diag(ridge)
+    return torch.linalg.solve(normal, torch.einsum("brt,it->bri", weight * light, basis))[..., 0]
+
+
+def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
+    """Mean over the pixels of each annulus, reduced to the nominal radius by the local slope, sector by sector."""
+    b, r = len(flux), len(sma)
+    place, angle = radial_places(isophotes, sma, flux.shape[1:])
+    fine = ((place + 0.5) * FINE).clamp(0, r * FINE).to(torch.int32)  # the last one gathers what lies outside
+    sector = (angle * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
+    bins = (r * FINE + 1) * SECTORS
+    first = torch.arange(b, device=flux.device, dtype=torch.int32)[:, None, None] * bins
+    index = (first + fine * SECTORS + sector).flatten()
+    sums = [torch.bincount(index, v.flatten(), b * bins) for v in (good, flux * good, variance * good)]
+    number, light, scatter = (
+        s.view(b, -1, SECTORS)[:, :-1].reshape(b, r, FINE, SECTORS).to(flux.dtype) for s in sums
+    )
+    profile, area = isophotes.intensity, _whole_area(isophotes, sma)
+    for _ in range(2):  # the first profile was read on averaged pixels; its own annuli give the slope better
+        reduced = (light - number * _excess(profile)[..., None]).sum(2)
+        mean, noise, total, share = _combine(number.sum(2), reduced, scatter.sum(2), area)
+        profile = torch.where(share > 0.2, mean, profile)
+    return mean, noise, total, share
+
+
+def radial_places(
+    isophotes: Isophotes, sma: Float[Tensor, "r"], frame: tuple[int, int]
+) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"]]:
+    """Where each pixel lies on the ladder of radii (0 on the first, r − 1 on the last), and its angle [rad, 0 … 2π]."""
+    columns, rows = (torch.arange(n, device=sma.device, dtype=sma.dtype) for n in (frame[1], frame[0]))
+    dx, dy = (columns - isophotes.x[:, None])[:, None, :], (rows - isophotes.y[:, None])[:, :, None]
+    log_radius = (dx**2 + dy**2).clamp_min(1e-4).log().div_(2)
+    angle = torch.atan2(dy, dx).remainder_(2 * torch.pi)
+    log_sma = torch.log(sma)
+    knots = torch.linspace(float(log_sma[0]) - 2, float(log_sma[-1]), 64, device=sma.device)
+    turns = torch.arange(129, device=sma.device) * (torch.pi / 128)
+    table = stretch_table(knots, turns, log_sma, isophotes.e1, isophotes.e2)
+    across = (angle.remainder(torch.pi)).mul_(2 / torch.pi).sub_(1)
+    along = (log_radius - knots[0]).mul_(2 / float(knots[-1] - knots[0])).sub_(1)
+    stretch = F.grid_sample(
+        table[:, None], torch.stack([across, along], -1), mode="bilinear", padding_mode="border", align_corners=True
+    )[:, 0]
+    return (log_radius + stretch - log_sma[0]) / (log_sma[1] - log_sma[0]), angle
+
+
+def _excess(intensity: Float[Tensor, "b r"]) -> Float[Tensor, "b r fine"]:
+    """Light at each of the fine steps through a ring minus that at its nominal radius, by cubic interpolation."""
+    padded = torch.cat([2 * intensity[:, :1] - intensity[:, 1:2], intensity, intensity[:, -1:], intensity[:, -1:]], 1)
+    before, here, after, beyond = (padded[:, k : k + intensity.shape[1]] for k in range(4))
+    first = (after - before) / 2
+    second = before - 2 * here + after
+    third = (beyond - 3 * after + 3 * here - before) / 6
+    t = (torch.arange(FINE, device=intensity.device, dtype=intensity.dtype) + 0.5) / FINE - 0.5
+    first, second, third = (c[..., None] for c in (first - third, second, third))
+    return first * t + second * t**2 / 2 + third * t**3
+
+
+def _whole_area(isophotes, sma) -> Float[Tensor, "b r"]:
+    """Pixels that each annulus would have were the frame endless."""
+    q = 1 - torch.hypot(isophotes.e1, isophotes.e2)
+    return torch.pi * q * sma**2 * 2 * torch.sinh(torch.log(sma[1] / sma[0]))
+
+
+def _combine(number, light, scatter, area) -> tuple[Tensor, ...]:
+    """Sector sums to one mean per ring; sectors that disagree by more than their noise raise the error."""
+    angle = (torch.arange(SECTORS, device=number.device, dtype=number.dtype) + 0.5) * (2 * torch.pi / SECTORS)
+    sectors = light / number.clamp_min(1)
+    mean = _harmonic_mean(sectors, number / number.mean(-1, keepdim=True).clamp_min(1), angle)
+    total = number.sum(-1)
+    noise = scatter.sum(-1).sqrt() / total.clamp_min(1)
+    return mean, noise, total, (total / area).clamp_max(1)

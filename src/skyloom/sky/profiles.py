@@ -1,0 +1,202 @@
+"""The profile engine: galaxies and the map of their sources in, surface photometry with errors and flags out."""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from skyloom.sky.annuli import Annuli, measure
+from skyloom.sky.ellipse import ellipticity_and_angle
+from skyloom.sky.growth import Growth, grow, radius_where
+from skyloom.sky.isophotes import Isophotes, fit_isophotes, radii
+from skyloom.sky.tail import Tail, fit_tail
+
+MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
+
+
+class Flag(IntFlag):
+    """What a profile's reader should know. Bits add up; 0 is a clean measurement."""
+
+    NO_WCS = 1  # position angles run from +x towards +y, not from north through east
+    NO_ZERO_POINT = 2  # magnitudes are instrumental: -2.5 log10(flux)
+    NO_PIXEL_SCALE = 4  # radii are in pixels, areas in square pixels
+    TRUNCATED = 8  # the galaxy is larger than the frame: its sky rests on extrapolation
+    CROWDED = 16  # neighbours cover more than a quarter of the ellipse of half light
+    BAD_CENTRE = 32  # bad pixels within 3 pixels of the centre
+    UNSETTLED = 64  # the geometry was still moving when the search ended
+    OFF_CENTRE = 128  # the fitted centre lies more than a tenth of the frame from where it was expected
+    FAINT = 256  # too faint for a shape: geometry is held at the moments of the detection
+    NOTHING = 512  # no source, or no good pixel, in this band: the row is empty
+
+
+class Profiles(NamedTuple):
+    """Profiles of b galaxies at r radii, in units of pixels and of the input's flux.
+
+    sma : semi-major axes [pixel], the same for all
+    light, light_error : on each isophote, sky-subtracted [flux/pixel]; NaN where not measured
+    ellipticity, angle : and their errors; angle from +x towards +y [rad]
+    last : index of the last ring that stands above its error; −1 if none does
+    """
+
+    x: Float[Tensor, "b"]
+    y: Float[Tensor, "b"]
+    sma: Float[Tensor, "r"]
+    light: Float[Tensor, "b r"]
+    light_error: Float[Tensor, "b r"]
+    ellipticity: Float[Tensor, "b r"]
+    ellipticity_error: Float[Tensor, "b r"]
+    angle: Float[Tensor, "b r"]
+    angle_error: Float[Tensor, "b r"]
+    growth: Growth
+    sky: Float[Tensor, "b"]
+    sky_error: Float[Tensor, "b"]
+    last: Int[Tensor, "b"]
+    flag: Int[Tensor, "b"]
+
+
+def extract(
+    flux: Float[Tensor, "b h w"],
+    ivar: Float[Tensor, "b h w"],
+    sources: Int[Tensor, "b h w"],
+    central: Int[Tensor, "b"],
+    level: Float[Tensor, "b"],
+    rms: Float[Tensor, "b"],
+) -> Profiles:
+    """Surface photometry of the central galaxy of every frame.
+
+    flux, ivar : linear flux as it came, inverse variance; what lies under ivar 0 is never read
+    sources, central : segmentation map and the number of the galaxy in it (0: none)
+    level, rms : a first sky [flux/pixel], only to start from and to scale by; NaN for a frame without good pixels
+    """
+    empty = (central == 0) | ~torch.isfinite(level) | ~(rms > 0)
+    unit = torch.where(empty, 1.0, rms)
+    start = torch.where(empty, 0.0, level)
+    usable = (ivar > 0) & ~empty[:, None, None]
+    good = (usable & ~_grown_neighbours(sources, central)).to(flux.dtype)
+    signal = torch.where(good > 0, (flux - start[:, None, None]) / unit[:, None, None], 0.0)
+    variance = torch.where(good > 0, 1 / (ivar * unit[:, None, None] ** 2), 0.0)
+    sma = radii(tuple(flux.shape[1:])).to(flux.device)
+    x, y, e1, e2 = moments(signal, (sources == central[:, None, None]) & (good > 0))
+    isophotes = fit_isophotes(signal, good, torch.ones_like(unit), x, y, e1, e2, sma)
+    annuli = measure(signal, good, variance, isophotes, sma)
+    profiles = _assemble(isophotes, annuli, sma)
+    flag = profiles.flag | _frame_flags(profiles, usable, good, isophotes, (x, y), empty)
+    return _in_flux_units(profiles._replace(flag=flag), unit, start, empty)
+
+
+def moments(
+    signal: Float[Tensor, "b h w"], inside: Float[Tensor, "b h w"]
+) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"], Float[Tensor, "b"], Float[Tensor, "b"]]:
+    """Centre (x, y) [pixel] and shape (e1, e2) from the light-weighted moments of the marked pixels."""
+    h, w = signal.shape[1:]
+    light = torch.where(inside, signal.clamp_min(0), 0.0)
+    total = light.sum((1, 2)).clamp_min(1e-30)
+    rows, columns = (torch.arange(n, device=signal.device, dtype=signal.dtype) for n in (h, w))
+    found = light.sum((1, 2)) > 0
+    x = torch.where(found, (light.sum(1) @ columns) / total, (w - 1) / 2)
+    y = torch.where(found, (light.sum(2) @ rows) / total, (h - 1) / 2)
+    dx, dy = columns - x[:, None], rows - y[:, None]
+    xx = (light.sum(1) * dx**2).sum(1) / total
+    yy = (light.sum(2) * dy**2).sum(1) / total
+    xy = torch.einsum("bhw,bh,bw->b", light, dy, dx) / total
+    trace = (xx + yy).clamp_min(1e-12)
+    # the moments' own ellipticity (1 − q²)/(1 + q²), turned into 1 − q
+    c, s = (xx - yy) / trace, 2 * xy / trace
+    length = torch.hypot(c, s).clamp(1e-12, 0.99)
+    ellipticity = 1 - ((1 - length) / (1 + length)).sqrt()
+    return x, y, ellipticity * c / length, ellipticity * s / length
+
+
+def _grown_neighbours(sources: Tensor, central: Tensor) -> Tensor:
+    """Pixels of other sources, each grown by a margin that suits its size: their wings reach past their threshold."""
+    other = torch.where(sources == central[:, None, None], 0, sources).long()
+    b, count = len(sources), int(sources.max()) + 1
+    offset = torch.arange(b, device=sources.device)[:, None, None] * count
+    pixels = torch.bincount((other + offset).flatten(), minlength=b * count)
+    radius = (pixels.double() / torch.pi).sqrt()[other + offset]
+    mask = torch.zeros_like(other, dtype=torch.bool)
+    for least, margin in zip((0, *MARGINS[:-1]), MARGINS, strict=True):
+        here = (other > 0) & (radius / 3 > least) & ((radius / 3 <= margin) | (margin == MARGINS[-1]))
+        if here.any():
+            spread = here.to(torch.float32)[:, None]
+            for _ in range(margin):  # alternating square and cross: close to a disc
+                spread = F.max_pool2d(spread, 3, 1, 1)
+            mask |= spread[:, 0] > 0
+    return mask & (sources != central[:, None, None]) | (other > 0)
+
+
+def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
+    """Sky, light, growth and geometry from the annuli, in the engine's own unit."""
+    ellipticity, angle = ellipticity_and_angle(isophotes.e1, isophotes.e2)
+    angle_error = (isophotes.shape_error / (2 * ellipticity.clamp_min(1e-6))).clamp_max(torch.pi / 12**0.5)
+    start, tail = _sky_under(isophotes, annuli, sma, 1 - ellipticity)
+    light = annuli.mean - tail.sky[:, None]
+    light_error = torch.hypot(annuli.error, tail.sky_error[:, None])
+    last = _last_ring(light, light_error, annuli.share)
+    inside = torch.arange(len(sma), device=sma.device) <= last[:, None]
+    steady = torch.where(torch.isfinite(light), light, isophotes.intensity - tail.sky[:, None])
+    growth = grow(steady, annuli.noise, 1 - ellipticity, sma, last.clamp_min(0), tail)
+    growth = growth._replace(enclosed=torch.where(inside, growth.enclosed, torch.nan))
+    faint = torch.isinf(isophotes.centre_error) | (last < 4)
+    truncated = (light.gather(1, last.clamp_min(0)[:, None])[:, 0] > 5 * light_error.gather(1, last.clamp_min(0)[:, None])[:, 0])
+    flag = truncated * int(Flag.TRUNCATED) | (isophotes.moved > 3) * int(Flag.UNSETTLED) | faint * int(Flag.FAINT)
+    return Profiles(
+        isophotes.x, isophotes.y, sma, light, light_error, ellipticity, isophotes.shape_error, angle, angle_error,
+        growth, tail.sky, tail.sky_error, last, flag,
+    )  # fmt: skip
+
+
+def _sky_under(isophotes, annuli, sma, q) -> tuple[Tensor, Tail]:
+    """The tail fitted from the half-light radius outwards, that radius found with a first tail from where light fades."""
+    guess = radius_where(isophotes.intensity, isophotes.intensity[:, :3].mean(1) / 10, sma, rising=False)
+    start = guess.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4)
+    for _ in range(2):
+        tail = fit_tail(annuli, sma, start)
+        light = torch.where(torch.isfinite(annuli.mean), annuli.mean, isophotes.intensity) - tail.sky[:, None]
+        last = _last_ring(light, torch.hypot(annuli.error, tail.sky_error[:, None]), annuli.share).clamp_min(8)
+        half = grow(light, annuli.noise, q, sma, last, tail).half_light
+        start = half.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4)
+    return start, fit_tail(annuli, sma, start)
+
+
+def _last_ring(light: Tensor, error: Tensor, share: Tensor) -> Tensor:
+    """Index of the ring before the first one that sinks below its own error or leaves the frame; −1 for none."""
+    stands = (light > error) & (share > 0.2) | (torch.arange(light.shape[1], device=light.device) < 3) & (light > 0)
+    return stands.to(torch.int64).cumprod(1).sum(1) - 1
+
+
+def _frame_flags(profiles, usable, good, isophotes, expected, empty) -> Tensor:
+    """Flags that need the pixels: crowding, a bad centre, a centre that wandered, an empty frame."""
+    h, w = usable.shape[1:]
+    rows, columns = (torch.arange(n, device=usable.device) for n in (h, w))
+    distance = torch.hypot(columns - isophotes.x[:, None, None], rows[:, None] - isophotes.y[:, None, None])
+    radius = profiles.growth.half_light.nan_to_num(5).clamp_min(3)[:, None, None]
+    within = (distance < radius) & usable
+    crowded = (within & (good == 0)).sum((1, 2)) > 0.25 * within.sum((1, 2)).clamp_min(1)
+    bad_centre = ((distance < 3) & ~usable).any(2).any(1)
+    strayed = torch.hypot(isophotes.x - expected[0], isophotes.y - expected[1]) > 0.1 * min(h, w)
+    pairs = ((crowded, Flag.CROWDED), (bad_centre, Flag.BAD_CENTRE), (strayed, Flag.OFF_CENTRE), (empty, Flag.NOTHING))
+    return sum(condition * int(flag) for condition, flag in pairs)
+
+
+def _in_flux_units(p: Profiles, unit: Tensor, start: Tensor, empty: Tensor) -> Profiles:
+    """Undo the engine's unit; rows of empty frames become NaN."""
+    scale = torch.where(empty, torch.nan, unit)
+    g = p.growth
+    growth = Growth(
+        g.enclosed * scale[:, None], g.enclosed_error * scale[:, None], g.total * scale, g.total_error * scale,
+        g.half_light, g.half_light_error,
+    )  # fmt: skip
+    return p._replace(
+        light=p.light * scale[:, None],
+        light_error=p.light_error * scale[:, None],
+        growth=growth,
+        sky=p.sky * scale + start,
+        sky_error=p.sky_error * scale,
+        last=torch.where(empty, -1, p.last),
+    )

@@ -1,0 +1,69 @@
+"""Reading an image between its pixels: cubic B-splines for the core, a pyramid of averages for the outskirts."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+_POLE = 3**0.5 - 2  # of the cubic B-spline's inverse filter
+_REACH = 8  # taps to each side: the filter has fallen to 3e-5
+
+
+def spline_coefficients(image: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """Coefficients whose cubic B-spline passes through the pixels; the edge is mirrored.
+
+    Source: Unser 1999, IEEE Signal Processing Magazine 16, 22.
+    We differ: the recursive filter is cut to 17 taps (relative error 3e-5), so that it is one convolution.
+    """
+    taps = torch.arange(-_REACH, _REACH + 1, device=image.device)
+    kernel = (-6 * _POLE / (1 - _POLE**2)) * _POLE ** taps.abs().to(image.dtype)
+    padded = F.pad(image[:, None], (_REACH,) * 4, mode="reflect")
+    rows = F.conv2d(padded, kernel.view(1, 1, 1, -1))
+    return F.conv2d(rows, kernel.view(1, 1, -1, 1))[:, 0]
+
+
+def _spline_weights(fraction: Tensor) -> Tensor:
+    """Values of the four cubic B-splines that reach a point `fraction` of a pixel past a knot."""
+    t = fraction
+    return torch.stack([(1 - t) ** 3, 4 - 6 * t**2 + 3 * t**3, 1 + 3 * t + 3 * t**2 - 3 * t**3, t**3], -1) / 6
+
+
+def spline_sample(
+    coefficients: Float[Tensor, "b h w"], x: Float[Tensor, "b n"], y: Float[Tensor, "b n"]
+) -> Float[Tensor, "b n"]:
+    """Spline value at (x, y) [pixel]; points outside the frame repeat its edge."""
+    b, h, w = coefficients.shape
+    column, row = x.floor(), y.floor()
+    weight_x, weight_y = _spline_weights(x - column), _spline_weights(y - row)
+    reach = torch.arange(-1, 3, device=x.device)
+    columns = (column.long()[..., None] + reach).clamp(0, w - 1)
+    rows = (row.long()[..., None] + reach).clamp(0, h - 1)
+    index = (rows[..., :, None] * w + columns[..., None, :]).flatten(1)
+    taps = coefficients.flatten(1).gather(1, index).view(b, -1, 4, 4)
+    return torch.einsum("bnij,bni,bnj->bn", taps, weight_y, weight_x)
+
+
+def pyramid(
+    flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"], levels: int
+) -> list[Float[Tensor, "b 2 h w"]]:
+    """(sum of good flux, fraction of good pixels) at 1, 2, 4 … pixels a side; flux must be 0 where good is 0."""
+    h, w = flux.shape[1:]
+    side = 2 ** (levels - 1)
+    layer = F.pad(torch.stack([flux, good], 1), (0, -w % side, 0, -h % side))
+    layers = [layer]
+    for _ in range(levels - 1):
+        layers.append(F.avg_pool2d(layers[-1], 2))
+    return layers
+
+
+def sample_layer(
+    layer: Float[Tensor, "b 2 h w"], level: int, x: Float[Tensor, "b r t"], y: Float[Tensor, "b r t"]
+) -> tuple[Float[Tensor, "b r t"], Float[Tensor, "b r t"]]:
+    """Mean of the good flux near (x, y) [pixel of the full image] and the good fraction there, by bilinear weights."""
+    h, w = layer.shape[2:]
+    side = 2**level
+    grid = torch.stack([(2 * x + 1) / (side * w) - 1, (2 * y + 1) / (side * h) - 1], -1)
+    flux, good = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False).unbind(1)
+    return flux / good.clamp_min(1e-6), good
