@@ -111,6 +111,11 @@ class Mesh(NamedTuple):
         where = [(np.asarray(p, float) + 0.5) / self.cell - 0.5 for p in (y, x)]
         return tuple(map_coordinates(grid, where, order=1, mode="nearest") for grid in (self.level, self.rms))
 
+    def over(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Level and rms as maps of a window of the image."""
+        y, x = np.mgrid[rows, columns]
+        return self.at(x, y)
+
 
 def mesh_row(flux: Float32[np.ndarray, "h w"], ivar: Float32[np.ndarray, "h w"], cell: int) -> np.ndarray:
     """One row of a mesh, (2, columns): sky level and rms of the cells of a strip of at most `cell` rows."""

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import sep
-from jaxtyping import Bool, Float, Float32, Int, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
+from scipy.ndimage import map_coordinates
 
 THRESHOLD = 1.5  # of the smoothed image, per pixel [rms]
 MIN_AREA = 8  # connected pixels above it
@@ -36,6 +37,7 @@ COLUMNS = np.dtype(
         ("a", "f8"),  # rms along the major axis [pixel]
         ("b", "f8"),  # and the minor
         ("theta", "f8"),  # of the major axis, from +x towards +y [deg]
+        ("reach", "f8"),  # semi-axes of the aperture of `flux`, in units of a and b
         ("is_star", "?"),
         ("is_extended", "?"),
         ("is_saturated", "?"),
@@ -158,18 +160,49 @@ def _extract(signal, good, threshold: float, min_area: int, deblend: float) -> t
     return sep.extract(signal, threshold, deblend_cont=1.0, **options)
 
 
+def elliptical_flux(
+    image: Float[np.ndarray, "h w"],
+    rms: float | Float[np.ndarray, "h w"],
+    good: Bool[np.ndarray, "h w"],
+    found: Detections,
+) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
+    """Flux of each source, and its sky-noise error, in its own ellipse on another band of the same grid [flux].
+
+    Bad pixels and neighbours are left out, and their share made up for by the mean of the rest; NaN if none is left.
+    """
+    signal, unit = _in_units_of_noise(image, rms, good)
+    if len(found.table) == 0:
+        return np.empty(0), np.empty(0)
+    x, y, a, b, theta = _ellipses(found.table)
+    others = {"mask": ~good, "segmap": found.segmap, "seg_id": found.table["id"]}
+    with np.errstate(invalid="ignore"):
+        flux, error, _ = sep.sum_ellipse(signal, x, y, a, b, theta, found.table["reach"], subpix=5, err=1.0, **others)
+    at = unit[_pixels_of(found.table, image.shape)]
+    return flux * at, error * at
+
+
+def _ellipses(table: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Centre, semi-axes (no thinner than a pixel's own rms) and angle [rad], as sep wants them."""
+    a, b = np.maximum(table["a"], 0.3), np.maximum(table["b"], 0.3)
+    return table["x"], table["y"], a, b, np.clip(np.radians(table["theta"]), -np.pi / 2, np.pi / 2)
+
+
+def _pixels_of(table: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the pixel that each centre falls on."""
+    rows, columns = (np.clip(np.rint(table[k]).astype(int), 0, n - 1) for k, n in zip("yx", shape, strict=True))
+    return rows, columns
+
+
 def _photometry(table: np.ndarray, signal, good, segmap, unit) -> None:
-    """Kron flux, its error, and the half-light radius of each source, in flux units; neighbours are left out."""
-    shape = [np.clip(table[name], 0.3, None) if name in "ab" else table[name] for name in ("x", "y", "a", "b")]
-    shape.append(np.clip(np.radians(table["theta"]), -np.pi / 2, np.pi / 2))
-    x, y, a, b, theta = shape
+    """Fill in the Kron flux, its error, and the half-light radius of each source; neighbours are left out."""
+    x, y, a, b, theta = _ellipses(table)
     others = {"mask": ~good, "segmap": segmap, "seg_id": table["id"]}
     kron, _ = sep.kron_radius(signal, x, y, a, b, theta, 6.0, **others)
-    reach = np.fmax(KRON * kron, LEAST_APERTURE)
+    reach = table["reach"] = np.fmax(KRON * kron, LEAST_APERTURE)
     flux, error, _ = sep.sum_ellipse(signal, x, y, a, b, theta, reach, subpix=5, err=1.0, **others)
     table["half_light_radius"] = sep.flux_radius(signal, x, y, reach * a, 0.5, normflux=flux, subpix=5, **others)[0]
-    rows, columns = (np.clip(np.rint(p).astype(int), 0, n - 1) for p, n in zip((y, x), signal.shape, strict=True))
-    table["flux"], table["flux_error"] = flux * unit[rows, columns], error * unit[rows, columns]
+    at = unit[_pixels_of(table, signal.shape)]
+    table["flux"], table["flux_error"] = flux * at, error * at
 
 
 def _touching(segmap: np.ndarray, good: np.ndarray) -> np.ndarray:
@@ -206,3 +239,25 @@ def stellar_radius(table: np.ndarray) -> float:
     if inside[first] < max(5, len(radii) // 10):
         return np.nan
     return float(np.median(radii[first : first + inside[first]]))
+
+
+def stellar_fwhm(image: Float[np.ndarray, "h w"], table: np.ndarray) -> float:
+    """Full width at half maximum of the stars of a sky-subtracted band [pixel], their median; NaN without any.
+
+    table : of `detect`, on this band or another of the same grid; stars that are blended, cut or below S/N 100 are not used
+
+    The width of one star is twice the radius at which its azimuthal mean, on cubic splines, falls to half its centre.
+    """
+    clean = table["is_star"] & (table["snr"] > 100) & ~(table["is_saturated"] | table["is_blended"] | table["is_cut"])
+    radius = np.arange(0, 8, 0.05)
+    angle = np.arange(0, 2 * np.pi, np.pi / 12)
+    widths = []
+    for star in table[clean]:
+        y, x = (star[k] + radius[:, None] * f(angle) for k, f in (("y", np.sin), ("x", np.cos)))
+        top, left = int(star["y"]) - 14, int(star["x"]) - 14
+        piece = image[max(top, 0) : top + 30, max(left, 0) : left + 30].astype(np.float64)
+        profile = map_coordinates(piece, [y - max(top, 0), x - max(left, 0)], order=3, mode="nearest").mean(axis=1)
+        below = np.flatnonzero(profile < profile[0] / 2)
+        if below.size and np.isfinite(profile[0]):
+            widths.append(2 * radius[below[0]])
+    return float(np.median(widths)) if widths else np.nan
