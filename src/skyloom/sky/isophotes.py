@@ -19,7 +19,7 @@ from skyloom.sky.resample import pyramid, sample_layer
 ANGLES = 64
 LEVELS = 5
 WALK = 0.3  # rms change of the shape per square root of e-fold in radius that the prior expects
-ROUNDS = 24
+ROUNDS = 14
 _SAMPLE = 0.1  # a ring at radius a is read on pixels of at most this fraction of a
 
 

@@ -134,7 +134,7 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
     """Sky, light, growth and geometry from the annuli, in the engine's own unit."""
     ellipticity, angle = ellipticity_and_angle(isophotes.e1, isophotes.e2)
     angle_error = (isophotes.shape_error / (2 * ellipticity.clamp_min(1e-6))).clamp_max(torch.pi / 12**0.5)
-    start, tail = _sky_under(isophotes, annuli, sma, 1 - ellipticity)
+    tail = _sky_under(isophotes, annuli, sma, 1 - ellipticity)
     light = annuli.mean - tail.sky[:, None]
     light_error = torch.hypot(annuli.error, tail.sky_error[:, None])
     last = _last_ring(light, light_error, annuli.share)
@@ -151,17 +151,15 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
     )  # fmt: skip
 
 
-def _sky_under(isophotes, annuli, sma, q) -> tuple[Tensor, Tail]:
+def _sky_under(isophotes, annuli, sma, q) -> Tail:
     """The tail fitted from the half-light radius outwards, that radius found with a first tail from where light fades."""
     guess = radius_where(isophotes.intensity, isophotes.intensity[:, :3].mean(1) / 10, sma, rising=False)
     start = guess.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4)
-    for _ in range(2):
-        tail = fit_tail(annuli, sma, start)
-        light = torch.where(torch.isfinite(annuli.mean), annuli.mean, isophotes.intensity) - tail.sky[:, None]
-        last = _last_ring(light, torch.hypot(annuli.error, tail.sky_error[:, None]), annuli.share).clamp_min(8)
-        half = grow(light, annuli.noise, q, sma, last, tail).half_light
-        start = half.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4)
-    return start, fit_tail(annuli, sma, start)
+    tail = fit_tail(annuli, sma, start)
+    light = torch.where(torch.isfinite(annuli.mean), annuli.mean, isophotes.intensity) - tail.sky[:, None]
+    last = _last_ring(light, torch.hypot(annuli.error, tail.sky_error[:, None]), annuli.share).clamp_min(8)
+    half = grow(light, annuli.noise, q, sma, last, tail).half_light
+    return fit_tail(annuli, sma, half.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4))
 
 
 def _last_ring(light: Tensor, error: Tensor, share: Tensor) -> Tensor:

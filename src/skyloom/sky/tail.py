@@ -13,7 +13,7 @@ from skyloom.sky.annuli import Annuli
 _PRIOR = (0.0, 0.0, 0.7, 0.3)  # centre of (sky, ln I, ln slope, ln n); the first two are free
 _WIDTH = (1e6, 1e6, 0.7, 0.5)
 _MISFIT = 0.03  # how far a galaxy's light may stray from a Sérsic law, as a fraction of it
-_STEPS = 40
+_STEPS = 15
 
 
 class Tail(NamedTuple):
