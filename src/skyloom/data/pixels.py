@@ -15,7 +15,9 @@ def pack_ivar(ivar: Float32[np.ndarray, "c h w"]) -> bytes:
     level = ivar.max(axis=(1, 2), initial=0)
     good = ivar > 0
     flat = np.where(good, level[:, None, None], np.float32(0))
-    if not np.array_equal(flat.view(np.uint32), np.ascontiguousarray(ivar).view(np.uint32)):
+    if not np.isfinite(level).all() or not np.array_equal(
+        flat.view(np.uint32), np.ascontiguousarray(ivar).view(np.uint32)
+    ):
         return RAW + ivar.tobytes()
     if (good.all(axis=(1, 2)) | (level == 0)).all():
         return FLAT + level.tobytes()
@@ -34,6 +36,9 @@ def unpack_ivar(packed: bytes | memoryview, out: Float32[np.ndarray, "c h w"]) -
     if form == RAW:
         out[...] = np.frombuffer(body, np.float32).reshape(out.shape)
         return
-    out[...] = np.frombuffer(body[: 4 * len(out)], np.float32)[:, None, None]
-    if form == MASKED:
-        out *= np.unpackbits(np.frombuffer(body[4 * len(out) :], np.uint8), count=out.size).reshape(out.shape)
+    level = np.frombuffer(body[: 4 * len(out)], np.float32)[:, None, None]
+    if form == FLAT:
+        out[...] = level
+        return
+    good = np.unpackbits(np.frombuffer(body[4 * len(out) :], np.uint8), count=out.size).reshape(out.shape)
+    np.multiply(good, level, out=out)

@@ -40,8 +40,8 @@ def link(chain: bytes, cutout: Cutout) -> bytes:
     """The next link of the content hash: SHA-256 of the link before, the id, and every bit of flux and ivar."""
     digest = hashlib.sha256(chain)
     digest.update(cutout.object_id.encode() + b"\0")
-    digest.update(np.ascontiguousarray(cutout.flux))
-    digest.update(np.ascontiguousarray(cutout.ivar))
+    digest.update(np.ascontiguousarray(cutout.flux).data)
+    digest.update(np.ascontiguousarray(cutout.ivar).data)
     return digest.digest()
 
 
@@ -125,7 +125,7 @@ class RowStream:
             raise CatalogueError(
                 f"{ids.count('')} objects have an empty object_id; give every object a name of its own"
             )
-        twice = []
+        twice: list[str] = []
         for name in ids:
             (twice.append if name in self.ids else self.ids.add)(name)
         if twice:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,9 @@ from lance.schema import LanceSchema
 
 from skyloom import __version__
 from skyloom.data.cutout import RESERVED, Cutout, SurveyInfo
+from skyloom.data.directory import PARTS, alone, brief, committed, require_free, require_survey, unwritable
 from skyloom.data.rows import BATCH_BYTES, PIXELS, RowStream, arranged, cutouts_of, fill_pixels, link
 from skyloom.errors import CatalogueError, RequestError, SkyloomError, StoreError
-
-try:
-    import fcntl
-except ImportError:  # Windows has no advisory lock of this kind: there, one writer at a time is the user's care
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1  # of the table; raised when an older skyloom could misread a newer one
 LANCE_FORMAT = "2.1"  # of the data files; of those tried, the fastest at random access (benchmarks/bench_store.py)
@@ -50,12 +45,7 @@ _FAULTS = (OSError, ValueError, RuntimeError, pa.ArrowException)
 def open(path: str | Path) -> Survey:
     """The survey at a path, at its newest version. Raises StoreError if it is missing, foreign, newer, or damaged."""
     path = Path(path).absolute()
-    if not path.exists():
-        raise StoreError(f"{path}: no survey there; make one with skyloom ingest or skyloom mock, or check the name")
-    if not path.is_dir():
-        raise StoreError(f"{path} is a file; a survey is a directory; skyloom ingest turns files into one")
-    if not _committed(path):
-        raise StoreError(f"{path}: no survey was ever finished there; write it again, or check the name")
+    require_survey(path)
     dataset = _load(path)
     facts = _facts(path, dataset)
     return Survey(path, SurveyInfo.from_json(facts["info"]), dataset.version, facts["content_hash"])
@@ -71,7 +61,7 @@ def write(path: str | Path, info: SurveyInfo, cutouts: Iterable[Cutout], *, appe
     path = Path(path).absolute()
     old = open(path) if append else None
     if old is None:
-        _require_free(path)
+        require_free(path)
     else:
         info = _joined(old, info)
     with _writing(path):
@@ -112,14 +102,12 @@ class Survey:
         return tuple(self._dataset.schema.names)
 
     def read(self, where: str | None = None, ids: Sequence[str] | None = None) -> Iterator[Cutout]:
-        """Cutouts one by one, a batch of them in memory: all, those that pass an SQL filter, or those of `ids` in order.
+        """Cutouts one by one, a batch in memory: all, those that pass an SQL filter, or those of `ids`, in that order.
 
         Raises CatalogueError for ids that are not there (or that `where` leaves out), RequestError for a faulty filter.
         """
-        if ids is None:
-            batches = self._scan(list(self.column_names), where)
-        else:
-            batches = self._taken(self.rows_of(ids, where))
+        everything = list(self.column_names)
+        batches = self._scan(everything, where) if ids is None else self._taken(self.rows_of(ids, where), everything)
         for batch in batches:
             yield from cutouts_of(batch, self.info)
 
@@ -206,14 +194,14 @@ class Survey:
             batches = scanner.to_batches()
         except _FAULTS as fault:
             if where is not None:
-                raise RequestError(f"where={where!r} cannot be used on {self.path.name}: {_brief(fault)}") from fault
+                raise RequestError(f"where={where!r} cannot be used on {self.path.name}: {brief(fault)}") from fault
             raise self._damaged(fault) from fault
         try:
             yield from batches
         except _FAULTS as fault:
             raise self._damaged(fault) from fault
 
-    def _taken(self, rows: np.ndarray, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def _taken(self, rows: np.ndarray, columns: list[str]) -> Iterator[pa.RecordBatch]:
         step = max(1, TAKE_BYTES // self._row_bytes)
         for start in range(0, len(rows), step):
             try:
@@ -227,7 +215,7 @@ class Survey:
         return 4 * len(self.info.bands) * self.info.shape[0] * self.info.shape[1]
 
     def _damaged(self, fault: BaseException) -> StoreError:
-        return StoreError(f"{self.path} cannot be read ({_brief(fault)}); restore it from a copy, or write it again")
+        return StoreError(f"{self.path} cannot be read ({brief(fault)}); restore it from a copy, or write it again")
 
 
 def _write_rows(path: Path, info: SurveyInfo, cutouts: Iterable[Cutout], old: Survey | None) -> Survey:
@@ -250,7 +238,7 @@ def _write_rows(path: Path, info: SurveyInfo, cutouts: Iterable[Cutout], old: Su
             raise rows.fault from None
         if isinstance(fault, SkyloomError):
             raise
-        raise _unwritable(path, fault) from fault
+        raise unwritable(path, fault) from fault
     schema = rows.schema()
     before = [] if old is None else _renumbered(old._dataset.get_fragments(), old._dataset.lance_schema, schema)
     return _commit(path, info, rows.chain.hex(), schema, before + fragments)
@@ -263,15 +251,15 @@ def _commit(path: Path, info: SurveyInfo, content_hash: str, schema: pa.Schema, 
         lance.LanceDataset.commit(
             str(path),
             lance.LanceOperation.Overwrite(schema.with_metadata({"skyloom": json.dumps(facts)}), fragments),
-            read_version=_load(path).version if _committed(path) else None,
+            read_version=_load(path).version if committed(path) else None,
         )
     except _FAULTS as fault:
-        raise _unwritable(path, fault) from fault
+        raise unwritable(path, fault) from fault
     return open(path)
 
 
 def _renumbered(fragments: list, old: LanceSchema, new: pa.Schema, names: dict[str, str] | None = None) -> list:
-    """Fragments of an old schema as fragments of a new one: same files, with the numbers that the new one gives its fields.
+    """Fragments of an old schema as those of a new one: same files, with the numbers that the new one gives its fields.
 
     Lance finds a column in a file by its field's number, and numbers the fields of a new schema depth first.
     names : the new name of top-level columns that change theirs; a column that `new` lacks is marked as unused
@@ -289,7 +277,7 @@ def _renumbered(fragments: list, old: LanceSchema, new: pa.Schema, names: dict[s
 
 
 def _numbers(fields: list, names: dict[str, str] | None = None, under: tuple[str, ...] = ()) -> dict[tuple, int]:
-    found = {}
+    found: dict[tuple, int] = {}
     for field in fields:
         path = (*under, (names or {}).get(field.name(), field.name()))
         found |= {path: field.id(), **_numbers(field.children(), None, path)}
@@ -328,7 +316,7 @@ def _merged(survey: Survey, products: pa.Table) -> tuple[list, pa.Schema]:
     try:
         merged = [fragment.merge(products, "object_id", "object_id") for fragment in dataset.get_fragments()]
     except _FAULTS as fault:
-        raise _unwritable(survey.path, fault) from fault
+        raise unwritable(survey.path, fault) from fault
     schema = pa.schema([field.remove_metadata() for field in new])
     names = {hidden: name for name, hidden in temporary.items()} | {name: f"\1{name}" for name in temporary}
     if not merged:
@@ -347,63 +335,28 @@ def _joined(old: Survey, info: SurveyInfo) -> SurveyInfo:
     return old.info.with_notes(*(note for note in info.notes if note not in old.info.notes))
 
 
-def _require_free(path: Path) -> None:
-    """StoreError unless a new survey may be made here: nothing there, or what a killed write left."""
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise StoreError(f"{path} is a file; choose another name for the survey")
-    if _committed(path):
-        raise StoreError(f"{path} exists; ingest adds to it, or choose another name")
-    others = sorted({entry.name for entry in path.iterdir()} - {"data", "_versions", "_transactions"})
-    if others:
-        raise StoreError(f"{path} holds {', '.join(others[:5])} and no survey; choose another name")
-
-
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Have the survey's directory alone, proven writable and free of what a killed write left; tidy up after a failure."""
-    new = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as fault:
-        raise _unwritable(path, fault) from fault
-    lock = os.open(path, os.O_RDONLY) if fcntl else None
-    try:
-        if lock is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Have the survey's directory alone, free of what a killed write left; tidy up after a failure."""
+    with alone(path):
         _sweep(path)
         try:
             yield
         except BaseException:
             _sweep(path)
-            if new:
-                with suppress(OSError):
-                    path.rmdir()
             raise
-    except BlockingIOError as fault:
-        raise StoreError(f"{path} is being written by another process; wait for it to end") from fault
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
 def _sweep(path: Path) -> None:
     """Remove the files that no version needs. The caller holds the lock, so nobody is about to need them."""
-    if not _committed(path):
-        for name in ("data", "_versions", "_transactions"):
+    if not committed(path):
+        for name in PARTS:
             shutil.rmtree(path / name, ignore_errors=True)
         return
     try:
         _load(path).cleanup_old_versions(older_than=FOREVER, delete_unverified=True)
     except _FAULTS as fault:
-        raise _unwritable(path, fault) from fault
-
-
-def _committed(path: Path) -> bool:
-    return any((path / "_versions").glob("*.manifest"))
+        raise unwritable(path, fault) from fault
 
 
 def _load(path: Path, version: int | None = None) -> lance.LanceDataset:
@@ -411,7 +364,7 @@ def _load(path: Path, version: int | None = None) -> lance.LanceDataset:
         return lance.dataset(str(path), version=version)
     except _FAULTS as fault:
         raise StoreError(
-            f"{path} is damaged or no survey ({_brief(fault)}); restore it from a copy, or write it again"
+            f"{path} is damaged or no survey ({brief(fault)}); restore it from a copy, or write it again"
         ) from fault
 
 
@@ -428,14 +381,3 @@ def _facts(path: Path, dataset: lance.LanceDataset) -> dict[str, Any]:
             f"which reads up to format {FORMAT}; upgrade: pip install -U skyloom"
         )
     return facts
-
-
-def _unwritable(path: Path, fault: BaseException) -> StoreError:
-    return StoreError(
-        f"{path} cannot be written ({_brief(fault)}); nothing was changed; free space or permission there, or write elsewhere"
-    )
-
-
-def _brief(fault: BaseException) -> str:
-    """The first sentence of a fault from below, without the places in its source."""
-    return str(fault).split(", /")[0].split("\n")[0][:300] or type(fault).__name__
