@@ -73,12 +73,14 @@ def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tup
     light = spline_sample(spline_coefficients(_filled(flux, good)), x, y).view_as(dx)
     scatter = (variance * good)[which, *near].view_as(dx)
     number = seen.sum(-1).clamp_min(1)
-    mean = _harmonic_mean(light, seen, anomaly)
+    harmonics, basis = _fit_harmonics(light, seen, anomaly)
+    residual = seen * (light - torch.einsum("bri,it->brt", harmonics, basis))
     q = 1 - torch.hypot(isophotes.e1, isophotes.e2)[:, :count]
     pixels = core_pixels(sma[:count], q)
     share = seen.mean(-1)
-    noise = ((scatter.sum(-1) / number) / (pixels * share.clamp_min(0.05))).sqrt()
-    parts = (mean, noise, pixels * share, share)
+    spread = torch.maximum(scatter.sum(-1) / number, (residual**2).sum(-1) / number)
+    noise = (spread / (pixels * share.clamp_min(0.05))).sqrt()
+    parts = (harmonics[..., 0], noise, pixels * share, share)
     return tuple(torch.cat([part, torch.zeros_like(isophotes.e1[:, count:])], 1) for part in parts)
 
 
@@ -107,16 +109,16 @@ def _filled(flux: Tensor, good: Tensor) -> Tensor:
     return torch.where(good > 0, flux, total / count.clamp_min(1))
 
 
-def _harmonic_mean(light, weight, angle) -> Tensor:
-    """Constant of a fit with two harmonics, so that a missing sector does not tilt the mean.
+def _fit_harmonics(light, weight, angle) -> tuple[Float[Tensor, "b r 5"], Float[Tensor, "5 t"]]:
+    """Constant and two harmonics, so that a missing sector does not tilt the mean, and their basis.
 
-    Where samples are few, a ridge draws the harmonics to zero and the answer to the plain mean.
+    Where samples are few, a ridge draws the harmonics to zero and the constant to the plain mean.
     """
     basis = torch.stack([torch.ones_like(angle), *(f(m * angle) for m in (1, 2) for f in (torch.sin, torch.cos))])
     normal = torch.einsum("brt,it,jt->brij", weight, basis, basis)
     ridge = torch.tensor([1e-6, 1, 1, 1, 1], device=light.device, dtype=light.dtype) * weight.shape[-1] / 16
     normal = normal + torch.diag(ridge)
-    return torch.linalg.solve(normal, torch.einsum("brt,it->bri", weight * light, basis))[..., 0]
+    return torch.linalg.solve(normal, torch.einsum("brt,it->bri", weight * light, basis)), basis
 
 
 def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
@@ -182,7 +184,18 @@ def _combine(number, light, scatter, area) -> tuple[Tensor, ...]:
     """Sector sums to one mean per ring; sectors that disagree by more than their noise raise the error."""
     angle = (torch.arange(SECTORS, device=number.device, dtype=number.dtype) + 0.5) * (2 * torch.pi / SECTORS)
     sectors = light / number.clamp_min(1)
-    mean = _harmonic_mean(sectors, number / number.mean(-1, keepdim=True).clamp_min(1), angle)
     total = number.sum(-1)
-    noise = scatter.sum(-1).sqrt() / total.clamp_min(1)
-    return mean, noise, total, (total / area).clamp_max(1)
+    harmonics, basis = _fit_harmonics(sectors, number / (total[..., None] / SECTORS).clamp_min(1), angle)
+    residual = sectors - torch.einsum("bri,is->brs", harmonics, basis)
+    expected = scatter / number.clamp_min(1) ** 2
+    seen = number > 0
+    excess = torch.where(seen, residual**2 / expected.clamp_min(1e-30), 0.0).sum(-1)
+    freedom = (seen.sum(-1) - 5).clamp_min(0).to(excess.dtype)
+    ratio = _over_neighbours(excess) / _over_neighbours(freedom).clamp_min(1)
+    noise = scatter.sum(-1).sqrt() / total.clamp_min(1) * ratio.clamp_min(1).sqrt()
+    return harmonics[..., 0], noise, total, (total / area).clamp_max(1)
+
+
+def _over_neighbours(values: Float[Tensor, "b r"], reach: int = 2) -> Float[Tensor, "b r"]:
+    """Sum over each ring and its two neighbours on either side."""
+    return F.avg_pool1d(values[:, None], 2 * reach + 1, 1, reach)[:, 0] * (2 * reach + 1)

@@ -244,7 +244,7 @@ def stellar_radius(table: np.ndarray) -> float:
 def stellar_fwhm(image: Float[np.ndarray, "h w"], table: np.ndarray) -> float:
     """Full width at half maximum of the stars of a sky-subtracted band [pixel], their median; NaN without any.
 
-    table : of `detect`, on this band or another of the same grid; stars that are blended, cut or below S/N 100 are not used
+    table : of `detect`, on any band of the same grid; stars that are blended, cut or below S/N 100 are not used
 
     The width of one star is twice the radius at which its azimuthal mean, on cubic splines, falls to half its centre.
     """

@@ -19,7 +19,8 @@ from skyloom.sky.resample import pyramid, sample_layer
 ANGLES = 64
 LEVELS = 5
 WALK = 0.3  # rms change of the shape per square root of e-fold in radius that the prior expects
-ROUNDS = 14
+GAIN = 0.7  # of a round's corrections to the shape: arms answer a change of ellipse more than ellipses do
+STEADY = 0.01  # a change of shape below which nobody cares
 _SAMPLE = 0.1  # a ring at radius a is read on pixels of at most this fraction of a
 
 
@@ -31,7 +32,7 @@ class Isophotes(NamedTuple):
     shape_error : 1σ of e1 and of e2
     centre_error : 1σ of x and of y [pixel]
     intensity : mean over the ring [flux/pixel], rough: for gradients and starts
-    moved : how far the shape still moved in the last round, in units of its error
+    moved : how far the shape still moved in the last round, in units of its error (0.01 added to it)
     """
 
     x: Float[Tensor, "b"]
@@ -57,10 +58,10 @@ def fit_isophotes(
     variance: Float[Tensor, "b"],
     x: Float[Tensor, "b"],
     y: Float[Tensor, "b"],
-    e1: Float[Tensor, "b"],
-    e2: Float[Tensor, "b"],
+    e1: Float[Tensor, "b r"],
+    e2: Float[Tensor, "b r"],
     sma: Float[Tensor, "r"],
-    rounds: int = ROUNDS,
+    rounds: int,
 ) -> Isophotes:
     """Centre and shape of the isophotes of every galaxy at every radius.
 
@@ -75,7 +76,6 @@ def fit_isophotes(
     groups = _rings_by_layer(sma, len(layers))
     anomaly = torch.arange(ANGLES, device=flux.device, dtype=flux.dtype) * (2 * torch.pi / ANGLES)
     basis = torch.stack([torch.ones_like(anomaly), *(f(m * anomaly) for m in (1, 2) for f in (torch.sin, torch.cos))])
-    e1, e2 = (e[:, None].expand(-1, len(sma)).clone() for e in (e1, e2))
     trust = torch.ones(*e1.shape, ANGLES, device=flux.device, dtype=flux.dtype)
     floor = _mean_variance(variance, sma)
     for round_ in range(rounds):
@@ -85,7 +85,7 @@ def fit_isophotes(
         previous = e1, e2
         x, y, centre_error = _move_centre(x, y, harmonics, ring, e1, e2, sma, gain=1.0 if round_ else 0.5)
         e1, e2, shape_error = _move_shape(e1, e2, harmonics, ring, sma)
-    moved = torch.hypot(e1 - previous[0], e2 - previous[1]) / shape_error
+    moved = torch.hypot(e1 - previous[0], e2 - previous[1]) / (shape_error + STEADY)
     return Isophotes(x, y, e1, e2, shape_error, centre_error, harmonics[..., 0], moved.amax(1))
 
 
@@ -173,8 +173,8 @@ def _move_shape(e1, e2, harmonics, ring, sma) -> tuple[Tensor, Tensor, Tensor]:
     ellipticity, angle = ellipticity_and_angle(e1, e2)
     q = 1 - ellipticity
     lever = sma * ring.slope
-    along = -2 * q * harmonics[..., 4] / lever
-    across = -4 * q * harmonics[..., 3] / ((1 + q) * lever)
+    along = -2 * GAIN * q * harmonics[..., 4] / lever
+    across = -4 * GAIN * q * harmonics[..., 3] / ((1 + q) * lever)
     cos, sin = torch.cos(2 * angle), torch.sin(2 * angle)
     precision = (lever / (2 * q)) ** 2 / ring.amplitude_variance
     says = precision > 0

@@ -7,15 +7,17 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from skyloom.sky.annuli import Annuli, measure
+from skyloom.sky.companions import lopsided, windowed_centre
 from skyloom.sky.ellipse import ellipticity_and_angle
 from skyloom.sky.growth import Growth, grow, radius_where
 from skyloom.sky.isophotes import Isophotes, fit_isophotes, radii
 from skyloom.sky.tail import Tail, fit_tail
 
+ROUNDS = (6, 12)  # of the fit, before and after companions are found
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
 
@@ -81,35 +83,45 @@ def extract(
     signal = torch.where(good > 0, (flux - start[:, None, None]) / unit[:, None, None], 0.0)
     variance = torch.where(good > 0, 1 / (ivar * unit[:, None, None] ** 2), 0.0)
     sma = radii(tuple(flux.shape[1:])).to(flux.device)
-    x, y, e1, e2 = moments(signal, (sources == central[:, None, None]) & (good > 0))
-    isophotes = fit_isophotes(signal, good, torch.ones_like(unit), x, y, e1, e2, sma)
+    isophotes, good, expected = _fit(signal, good, variance, sources == central[:, None, None], sma)
+    signal, variance = signal * good, variance * good
     annuli = measure(signal, good, variance, isophotes, sma)
     profiles = _assemble(isophotes, annuli, sma)
-    flag = profiles.flag | _frame_flags(profiles, usable, good, isophotes, (x, y), empty)
+    flag = profiles.flag | _frame_flags(profiles, usable, good, isophotes, expected, empty)
     return _in_flux_units(profiles._replace(flag=flag), unit, start, empty)
 
 
-def moments(
-    signal: Float[Tensor, "b h w"], inside: Float[Tensor, "b h w"]
-) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"], Float[Tensor, "b"], Float[Tensor, "b"]]:
-    """Centre (x, y) [pixel] and shape (e1, e2) from the light-weighted moments of the marked pixels."""
+def _fit(signal, good, variance, inside, sma) -> tuple[Isophotes, Tensor, tuple[Tensor, Tensor]]:
+    """Isophotes fitted twice: the second time without the companions that the first one's centre gives away."""
     h, w = signal.shape[1:]
+    middle = torch.full_like(signal[:, 0, 0], (w - 1) / 2), torch.full_like(signal[:, 0, 0], (h - 1) / 2)
+    x, y = expected = windowed_centre(signal * inside, *middle)
+    noise = torch.ones_like(x)
+    alone = good * ~lopsided(signal, good, variance, x, y)
+    e1, e2 = (e[:, None].expand(-1, len(sma)) for e in moments(signal, inside & (alone > 0), x, y))
+    for rounds in ROUNDS:
+        fit = fit_isophotes(signal * alone, alone, noise, x, y, e1, e2, sma, rounds)
+        x, y, e1, e2 = fit.x, fit.y, fit.e1, fit.e2
+        if rounds != ROUNDS[-1]:
+            alone = good * ~lopsided(signal, good, variance, x, y)
+    return fit, alone, expected
+
+
+def moments(
+    signal: Float[Tensor, "b h w"], inside: Bool[Tensor, "b h w"], x: Float[Tensor, "b"], y: Float[Tensor, "b"]
+) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
+    """Shape (e1, e2) from the light-weighted second moments of the marked pixels about (x, y) [pixel]."""
     light = torch.where(inside, signal.clamp_min(0), 0.0)
-    total = light.sum((1, 2)).clamp_min(1e-30)
-    rows, columns = (torch.arange(n, device=signal.device, dtype=signal.dtype) for n in (h, w))
-    found = light.sum((1, 2)) > 0
-    x = torch.where(found, (light.sum(1) @ columns) / total, (w - 1) / 2)
-    y = torch.where(found, (light.sum(2) @ rows) / total, (h - 1) / 2)
+    rows, columns = (torch.arange(n, device=signal.device, dtype=signal.dtype) for n in signal.shape[1:])
     dx, dy = columns - x[:, None], rows - y[:, None]
-    xx = (light.sum(1) * dx**2).sum(1) / total
-    yy = (light.sum(2) * dy**2).sum(1) / total
-    xy = torch.einsum("bhw,bh,bw->b", light, dy, dx) / total
-    trace = (xx + yy).clamp_min(1e-12)
+    xx = (light.sum(1) * dx**2).sum(1)
+    yy = (light.sum(2) * dy**2).sum(1)
+    xy = (torch.bmm(light, dx[..., None])[..., 0] * dy).sum(1)
     # the moments' own ellipticity (1 − q²)/(1 + q²), turned into 1 − q
-    c, s = (xx - yy) / trace, 2 * xy / trace
+    c, s = (xx - yy) / (xx + yy).clamp_min(1e-12), 2 * xy / (xx + yy).clamp_min(1e-12)
     length = torch.hypot(c, s).clamp(1e-12, 0.99)
     ellipticity = 1 - ((1 - length) / (1 + length)).sqrt()
-    return x, y, ellipticity * c / length, ellipticity * s / length
+    return ellipticity * c / length, ellipticity * s / length
 
 
 def _grown_neighbours(sources: Tensor, central: Tensor) -> Tensor:

@@ -1,0 +1,50 @@
+"""Flux to magnitude and back, with errors. AB magnitudes wherever the zero point is AB.
+
+Numbers in, numbers out: any shape, NumPy broadcasting. What has no magnitude is NaN, never an infinity.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+POGSON = 2.5 / np.log(10)  # [mag] per unit of relative flux, 1.0857
+
+
+def magnitude(flux: ArrayLike, zero_point: ArrayLike) -> NDArray:
+    """Magnitude [mag] of a sky-subtracted flux; NaN where the flux is not positive.
+
+    zero_point : magnitude of one unit of flux [mag]
+    """
+    flux = np.asarray(flux, np.float64)
+    positive = np.where(flux > 0, flux, np.nan)
+    return zero_point - 2.5 * np.log10(positive)
+
+
+def flux(magnitude: ArrayLike, zero_point: ArrayLike) -> NDArray:
+    """Flux of a magnitude [mag], in the unit that the zero point [mag] belongs to; the inverse of `magnitude`."""
+    return 10 ** (0.4 * (np.asarray(zero_point, np.float64) - magnitude))
+
+
+def magnitude_error(flux: ArrayLike, flux_error: ArrayLike) -> NDArray:
+    """1σ error [mag] of a magnitude, to first order in flux_error / flux; NaN where the flux is not positive.
+
+    The same number is the error of a surface brightness: the pixel's area has none.
+    """
+    flux = np.asarray(flux, np.float64)
+    return POGSON * np.asarray(flux_error, np.float64) / np.where(flux > 0, flux, np.nan)
+
+
+def surface_brightness(flux_per_pixel: ArrayLike, pixel_scale: float, zero_point: ArrayLike) -> NDArray:
+    """Surface brightness [mag/arcsec²] of a sky-subtracted intensity; NaN where it is not positive.
+
+    flux_per_pixel : flux in one pixel
+    pixel_scale : side of a pixel [arcsec]
+    zero_point : magnitude of one unit of flux [mag]
+    """
+    return magnitude(np.asarray(flux_per_pixel, np.float64) / pixel_scale**2, zero_point)
+
+
+def flux_per_pixel(surface_brightness: ArrayLike, pixel_scale: float, zero_point: ArrayLike) -> NDArray:
+    """Flux in one pixel of a surface brightness [mag/arcsec²]; the inverse of `surface_brightness`."""
+    return flux(surface_brightness, zero_point) * pixel_scale**2
