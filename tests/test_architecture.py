@@ -84,19 +84,10 @@ def test_no_file_imports_itself_through_others():
 
 @each_file
 def test_only_optional_libraries_are_imported_inside_a_function(file):
-    top = {node for node in parse(file).body if isinstance(node, ast.Import | ast.ImportFrom)}
-    top_lines = {node.lineno for node in top} | type_checking_lines(file)
-    for line, name in imports(file):
-        if line not in top_lines:
-            assert name.split(".")[0] in optional_libraries(), f"line {line}: {name} is imported inside a function"
-
-
-def type_checking_lines(file: Path) -> set[int]:
-    """Lines of `if TYPE_CHECKING:` blocks, which never run."""
-    blocks = [
-        node for node in parse(file).body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    ]
-    return {inner.lineno for block in blocks for inner in ast.walk(block) if isinstance(inner, ast.stmt)}
+    functions = [node for node in ast.walk(parse(file)) if isinstance(node, ast.FunctionDef)]
+    for node in {inner for function in functions for inner in ast.walk(function)}:
+        foreign = {name.split(".")[0] for name in imported(node)} - optional_libraries()
+        assert not foreign, f"line {node.lineno}: {foreign} imported inside a function"
 
 
 @each_file
