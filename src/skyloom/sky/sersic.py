@@ -27,17 +27,8 @@ def intensity(radius: ArrayLike, r_e: ArrayLike, n: ArrayLike, i_e: ArrayLike = 
 def total_flux(i_e: ArrayLike, r_e: ArrayLike, n: ArrayLike, q: ArrayLike = 1.0) -> NDArray:
     """Flux out to infinity, in the unit of i_e times the square of that of r_e; q is the axis ratio b/a."""
     b, n = sersic_b(n), np.asarray(n, np.float64)
-    return (
-        2
-        * np.pi
-        * np.asarray(q, np.float64)
-        * i_e
-        * np.asarray(r_e, np.float64) ** 2
-        * n
-        * np.exp(b)
-        * b ** (-2 * n)
-        * gamma(2 * n)
-    )
+    circular = 2 * np.pi * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n)
+    return circular * q * i_e * np.asarray(r_e, np.float64) ** 2
 
 
 def flux_fraction(radius: ArrayLike, r_e: ArrayLike, n: ArrayLike) -> NDArray:

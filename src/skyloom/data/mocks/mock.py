@@ -1,0 +1,214 @@
+"""Mock surveys: galaxies whose every property is known, in cutouts like those of a real survey."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skyloom.data import store
+from skyloom.data.cutout import Band, Cutout, SurveyInfo
+from skyloom.data.mocks import scene
+from skyloom.data.mocks.draw import Canvas, Placed, draw
+from skyloom.data.mocks.observation import PIXEL_SCALE, Observation, survey_like_kids
+from skyloom.data.mocks.population import Galaxy, Population, population_for
+from skyloom.data.mocks.sample import galaxy as draw_galaxy
+from skyloom.data.mocks.truth import Isophotes, Optics, Truth, truth
+from skyloom.errors import RequestError
+from skyloom.sky.photometry import magnitude, surface_brightness
+
+THREADS = 2  # more wait for each other: GalSim holds Python's lock
+SMALLEST = 16  # side of a cutout [pixel]
+
+
+def mock(
+    survey: str | Path,
+    n: int,
+    *,
+    size: int = 256,
+    bands: str = "gri",
+    seed: int = 0,
+    progress: Callable[[int, int | None, str], None] | None = None,
+) -> store.Survey:
+    """Draw n galaxies whose truth is known into a new survey at a path; same arguments, same bytes.
+
+    size : side of a cutout [pixel of 0.2 arcsec]; from 128 it holds large nearby galaxies, below typical field ones
+    bands : letters of ugrizYJHK, in the order wanted
+    progress : called as progress(done, total, what)
+    Raises RequestError for arguments that make no survey, MissingExtraError without GalSim (`skyloom[sim]`).
+    """
+    if n < 1:
+        raise RequestError(f"n={n}: ask for at least one galaxy")
+    shared = studio(size, bands, seed)
+    return store.write(survey, info(shared), counted(drawn(n, shared), n, progress))
+
+
+def mock_cutouts(
+    n: int,
+    size: int = 256,
+    bands: str = "gri",
+    seed: int = 0,
+    population: Population | None = None,
+    observation: Observation | None = None,
+) -> Iterator[Cutout]:
+    """Cutouts of mock galaxies with their truth columns; object k is the same whatever n is.
+
+    population, observation : instead of those that belong to the size and to KiDS and VIKING; the observation has the
+        bands to draw
+    """
+    return drawn(n, studio(size, bands, seed, population, observation))
+
+
+def drawn(n: int, shared: Studio) -> Iterator[Cutout]:
+    """Objects 0 to n - 1 in order, a few ahead of the reader."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        ahead = deque(pool.submit(cutout, number, shared) for number in range(min(n, 2 * THREADS)))
+        for number in range(len(ahead), n + len(ahead)):
+            yield ahead.popleft().result()
+            if number < n:
+                ahead.append(pool.submit(cutout, number, shared))
+
+
+def counted(cutouts: Iterator[Cutout], n: int, progress: Callable[[int, int | None, str], None] | None):
+    """The same cutouts, with a report after each."""
+    for done, one in enumerate(cutouts, 1):
+        yield one
+        if progress:
+            progress(done, n, "galaxies")
+
+
+@dataclass(frozen=True)
+class Studio:
+    """All that the objects of one mock survey share."""
+
+    population: Population
+    observation: Observation
+    optics: Optics
+    neighbourhood: scene.Neighbourhood
+    seed: int
+
+    @property
+    def bands(self) -> str:
+        return "".join(self.observation.exposures)
+
+
+def studio(
+    size: int, bands: str, seed: int, population: Population | None = None, observation: Observation | None = None
+) -> Studio:
+    """Set up: the camera, the population for this size, and an empty neighbourhood."""
+    if size < SMALLEST or seed < 0:
+        raise RequestError(f"size={size}, seed={seed}: a cutout has at least {SMALLEST} pixels, a seed is not negative")
+    observation = observation or survey_like_kids(bands)
+    exposures = observation.exposures
+    canvas = Canvas(
+        size,
+        PIXEL_SCALE,
+        {band: (exposure.psf_fwhm, exposure.psf_beta) for band, exposure in exposures.items()},
+        {band: exposure.zero_point for band, exposure in exposures.items()},
+    )
+    near = scene.Neighbourhood(canvas, "".join(exposures), seed)
+    return Studio(population or population_for(size), observation, Optics(canvas), near, seed)
+
+
+def cutout(number: int, shared: Studio) -> Cutout:
+    """Object `number` of a mock survey; all of its randomness comes from the seed and the number."""
+    rng = np.random.default_rng([shared.seed, 0, number])
+    canvas, observation = shared.optics.canvas, shared.observation
+    galaxy = draw_galaxy(shared.population, shared.bands, rng)
+    centre = (canvas.size - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
+    main = Placed(galaxy, *centre)
+    crowd = [main]
+    if rng.random() < observation.companions:
+        crowd.append(scene.companion(shared.population, main, shared.bands, rng))
+    light = draw(canvas, crowd)
+    others = {
+        "true_companion": len(crowd) > 1,
+        "true_neighbours": scene.add_neighbours(light, shared.neighbourhood, observation, rng),
+        "true_stars": scene.add_stars(light, shared.neighbourhood, observation, rng),
+    }
+    sky = scene.sky(observation, canvas.size, rng)
+    flux, ivar = scene.observe(light, sky, observation, rng)
+    broken = scene.bad(flux.shape, observation, rng)
+    flux[broken], ivar[broken] = np.nan, 0
+    columns = {**galaxy_columns(main, shared), **others, **sky_columns(sky, shared)}
+    columns |= profile_columns(truth(galaxy, shared.optics), shared)
+    name = f"mock-{shared.seed}-{number:07d}"
+    return Cutout(name, flux, ivar, tile=name, columns=columns)
+
+
+def galaxy_columns(placed: Placed, shared: Studio) -> dict[str, Any]:
+    """What the galaxy is: class, centre [pixel], magnitudes, B/T, Sérsic index, and every component as JSON."""
+    galaxy = placed.galaxy
+    single = next(iter(galaxy.components.values())) if len(galaxy.components) == 1 else None
+    columns: dict[str, Any] = {
+        "true_class": galaxy.kind,
+        "true_x": float(placed.x),
+        "true_y": float(placed.y),
+        "true_n": single.n if single else float("nan"),
+        "true_components": described(galaxy),
+    }
+    for band in shared.bands:
+        columns[f"true_mag_{band}"] = galaxy.magnitude(band)
+        columns[f"true_bulge_to_total_{band}"] = galaxy.share("bulge", band)
+    return columns
+
+
+def described(galaxy: Galaxy) -> str:
+    """The components and the pattern of a galaxy as JSON."""
+    facts = {name: asdict(part) for name, part in galaxy.components.items()}
+    if galaxy.pattern:
+        facts["pattern"] = asdict(galaxy.pattern)
+    return json.dumps(facts, sort_keys=True)
+
+
+def sky_columns(sky: scene.Sky, shared: Studio) -> dict[str, float]:
+    """Level [flux/pixel] at the middle, slope [flux/pixel/pixel], and rms of the sky in every band."""
+    columns = {}
+    for band, level, slope in zip(shared.bands, sky.level, sky.slope, strict=True):
+        columns[f"true_sky_{band}"] = float(level)
+        columns[f"true_sky_slope_x_{band}"], columns[f"true_sky_slope_y_{band}"] = float(slope[0]), float(slope[1])
+        columns[f"true_sky_rms_{band}"] = float(shared.observation.exposures[band].sky_rms)
+    return columns
+
+
+def profile_columns(true: Truth, shared: Studio) -> dict[str, Any]:
+    """True profiles as lists on `true_sma` [arcsec], and the half-light radii that follow from them."""
+    columns: dict[str, Any] = {"true_sma": true.sma.astype(np.float32)}
+    for index, band in enumerate(shared.bands):
+        zero_point = shared.observation.exposures[band].zero_point
+        for isophotes, mark in ((true.convolved, ""), (true.intrinsic, "nopsf_")):
+            one = Isophotes(*(part[index] for part in isophotes))
+            columns[f"true_sb_{mark}{band}"] = listed(surface_brightness(one.intensity, PIXEL_SCALE, zero_point))
+            columns[f"true_ellipticity_{mark}{band}"] = listed(one.ellipticity)
+            columns[f"true_pa_{mark}{band}"] = listed(one.pa)
+            columns[f"true_cog_{mark}{band}"] = listed(magnitude(one.inside, zero_point))
+    return columns
+
+
+def listed(values) -> np.ndarray:
+    return np.asarray(values, np.float32)
+
+
+def info(shared: Studio) -> SurveyInfo:
+    """The facts of a mock survey, and that it is one."""
+    canvas = shared.optics.canvas
+    exposures = shared.observation.exposures.items()
+    return SurveyInfo(
+        bands=tuple(Band(name, exposure.zero_point, exposure.psf_fwhm, "flux") for name, exposure in exposures),
+        shape=(canvas.size, canvas.size),
+        pixel_scale=canvas.pixel_scale,
+        source=f"skyloom mock, seed {shared.seed}, population {shared.population.name}",
+        citation="Rowe et al. 2015, arXiv:1407.7676 (GalSim)",
+        licence="BSD-3-Clause",
+        notes=(
+            "Simulated: no pixel is real.",
+            "Position angles run from +x towards +y; there is no WCS.",
+            "ivar is the expected inverse variance, photon noise of all sources included.",
+        ),
+    )
