@@ -5,6 +5,7 @@ See docs/adr/0006-rooms.md. A failure here names the file and the line.
 
 import ast
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def room(file: Path) -> str:
     return "cli" if first == "__main__" else first
 
 
+@cache
 def parse(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
@@ -46,6 +48,7 @@ def imports(file: Path) -> list[tuple[int, str]]:
     return [(node.lineno, name) for node in ast.walk(parse(file)) for name in imported(node)]
 
 
+@cache
 def optional_libraries() -> set[str]:
     extras = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     return {line.split(">")[0].split("[")[0] for extra, lines in extras.items() if extra != "dev" for line in lines}
