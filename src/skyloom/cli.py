@@ -130,13 +130,23 @@ def unknowns(survey: sl.Survey) -> list[str]:
     return said
 
 
-def set_aside(survey: Path) -> dict[str, int]:
-    """How many objects are in the quarantine beside a survey, by reason."""
-    quarantine = survey.with_name(f"{survey.name}.quarantine.csv")
-    if not quarantine.exists():
-        return {}
-    with quarantine.open(newline="", encoding="utf-8") as rows:
-        return dict(Counter(row["reason"] for row in csv.DictReader(rows)).most_common())
+def quarantine(survey: Path) -> Path:
+    """The list of what was set aside, beside the survey."""
+    return survey.with_name(f"{survey.name}.quarantine.csv")
+
+
+def set_aside(survey: Path) -> Counter[str]:
+    """How many objects are in the quarantine of a survey, by reason."""
+    if not (survey.exists() and quarantine(survey).exists()):
+        return Counter()
+    with quarantine(survey).open(newline="", encoding="utf-8") as rows:
+        return Counter(row["reason"] for row in csv.DictReader(rows))
+
+
+def complaint(bad: Counter[str], survey: Path) -> list[str]:
+    """`2 set aside in kids.lance.quarantine.csv (1 × the file is empty, …)`, or nothing."""
+    reasons = [f"{count} × {reason}" for reason, count in bad.most_common(3)] + ["…"] * (len(bad) > 3)
+    return [f"{bad.total()} set aside in {quarantine(survey)} ({', '.join(reasons)})"] if bad else []
 
 
 def describe(survey: sl.Survey) -> dict[str, Any]:
@@ -187,6 +197,7 @@ def ingest(
     """Read images and a catalogue into SURVEY, or add them to it."""
     given = zero_points(zero_point) or None
     with job(as_json) as progress:
+        before = set_aside(survey)
         made = sl.ingest(
             source,
             survey,
@@ -197,9 +208,8 @@ def ingest(
             skip_bad=skip_bad,
             progress=progress,
         )
-        bad = set_aside(survey)
-        remarks = [f"{sum(bad.values())} set aside ({', '.join(bad)})"] if bad else []
-        finish(sentence(made, *remarks, *unknowns(made)), {**describe(made), "set_aside": bad}, as_json)
+        bad = set_aside(survey) - before
+        finish(sentence(made, *complaint(bad, survey), *unknowns(made)), {**describe(made), "set_aside": bad}, as_json)
 
 
 @app.command()
