@@ -15,7 +15,7 @@ from skyloom.sky.detection import Detections, detect, elliptical_flux
 from skyloom.sky.photometry import magnitude
 
 OVERLAP = 256  # of neighbouring windows; a source larger than this may be cut at a seam [pixel]
-FLAGS = ("is_star", "is_extended", "is_saturated", "is_blended", "is_cut")
+FLAGS = ("is_star", "is_extended", "is_saturated", "is_blended", "is_fragment", "is_cut")
 
 
 def find_targets(mosaic: Mosaic, meshes: Sequence[Mesh]) -> list[Target]:
@@ -67,7 +67,7 @@ def describe(mosaic: Mosaic, table: np.ndarray, photometry: dict[str, np.ndarray
         columns: dict[str, Any] = {name: float(source[name]) for name in ("x", "y", "snr", "half_light_radius")}
         columns |= {"ellipticity": float(1 - source["b"] / source["a"]), "theta": float(source["theta"])}
         columns |= {name: bool(source[name]) for name in FLAGS}
-        columns |= {name: float(values[n]) for name, values in photometry.items()}
+        columns |= {name: values[n].item() for name, values in photometry.items()}
         ra, dec = (float(sky.ra.deg[n]), float(sky.dec.deg[n])) if sky is not None else (None, None)
         object_id = f"{mosaic.name}-{before + n + 1:05d}"
         targets.append(Target(object_id, float(source["x"]), float(source["y"]), ra, dec, columns=columns))

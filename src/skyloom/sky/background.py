@@ -137,6 +137,13 @@ def mesh(rows: list[np.ndarray], cell: int) -> Mesh:
     return Mesh(level, rms, cell)
 
 
+def _rough_level(image, good) -> tuple[np.ndarray, np.ndarray]:
+    """Sky level and rms from a coarse grid of pixels, or from all if the grid falls on none that is good."""
+    step = max(1, int((image.size / 200_000) ** 0.5))
+    sparse = sky_level(image[::step, ::step], good[::step, ::step].astype(np.float32))
+    return sparse if np.isfinite(sparse[0]) else sky_level(image, good.astype(np.float32))
+
+
 def background_map(
     image: Float[np.ndarray, "h w"], good: Bool[np.ndarray, "h w"], mesh: int
 ) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
@@ -148,7 +155,7 @@ def background_map(
     Source: `sep.Background` (Barbary 2016, doi:10.21105/joss.00058), with a 3 × 3 median filter of its cells.
     We differ: the image is brought to zero level and unit rms first, so the answer does not depend on its unit.
     """
-    level, rms = sky_level(image, good.astype(np.float32))
+    level, rms = _rough_level(image, good)
     if not np.isfinite(level):
         return np.full(image.shape, np.nan, np.float32), np.full(image.shape, np.nan, np.float32)
     scale = float(rms) or 1.0

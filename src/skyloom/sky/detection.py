@@ -16,12 +16,13 @@ from scipy.ndimage import map_coordinates
 THRESHOLD = 1.5  # of the smoothed image, per pixel [rms]
 MIN_AREA = 8  # connected pixels above it
 KRON = 2.5  # aperture of the total flux, in Kron radii
-LEAST_APERTURE = 3.5  # and its least semi-axis, in units of a and b
+APERTURE = (3.5, 8.0)  # and the bounds of its semi-axes, in units of a and b: haloes of neighbours swell Kron radii
 DEBLEND = 0.005  # share of the light that makes a peak a source of its own, in a field
 DEBLEND_CENTRAL = 0.02  # and in a cutout about one object: a knot in a spiral's arm is not a neighbour
 LOCUS = (0.85, 1.15)  # half-light radii of stars, in units of the mode of the bright and round ones
 EXTENDED = 1.3  # half-light radius, in the same unit, beyond which a source is no star
 EXTENDED_SNR = 20.0  # the least S/N at which that is said
+OUTSHONE = 10.0  # flux, over a source's own, of a neighbour whose light it may be a piece of
 
 COLUMNS = np.dtype(
     [
@@ -42,6 +43,7 @@ COLUMNS = np.dtype(
         ("is_extended", "?"),
         ("is_saturated", "?"),
         ("is_blended", "?"),  # it shares a connected region with another
+        ("is_fragment", "?"),  # blended, broad, and within the isophote of a source ten times brighter: a piece of it
         ("is_cut", "?"),  # its isophote touches the edge of the image or a bad pixel
     ]
 )
@@ -198,7 +200,7 @@ def _photometry(table: np.ndarray, signal, good, segmap, unit) -> None:
     x, y, a, b, theta = _ellipses(table)
     others = {"mask": ~good, "segmap": segmap, "seg_id": table["id"]}
     kron, _ = sep.kron_radius(signal, x, y, a, b, theta, 6.0, **others)
-    reach = table["reach"] = np.fmax(KRON * kron, LEAST_APERTURE)
+    reach = table["reach"] = np.clip(np.nan_to_num(KRON * kron), *APERTURE)
     flux, error, _ = sep.sum_ellipse(signal, x, y, a, b, theta, reach, subpix=5, err=1.0, **others)
     table["half_light_radius"] = sep.flux_radius(signal, x, y, reach * a, 0.5, normflux=flux, subpix=5, **others)[0]
     at = unit[_pixels_of(table, signal.shape)]
@@ -221,7 +223,20 @@ def _classify(table: np.ndarray, psf_fwhm: float | None) -> None:
     size = table["half_light_radius"] / star
     sharp = (size > LOCUS[0]) & (size < LOCUS[1]) & (table["snr"] > EXTENDED_SNR)
     table["is_star"] = sharp | (table["is_saturated"] & np.isfinite(star))
-    table["is_extended"] = (size > EXTENDED) & (table["snr"] > EXTENDED_SNR) & ~table["is_saturated"]
+    broad = (size > EXTENDED) & ~table["is_saturated"]
+    table["is_fragment"] = broad & table["is_blended"] & _outshone(table)
+    table["is_extended"] = broad & (table["snr"] > EXTENDED_SNR) & ~table["is_fragment"]
+
+
+def _outshone(table: np.ndarray) -> Bool[np.ndarray, "n"]:
+    """Whether the centre lies within four rms of the light of a source that is OUTSHONE times brighter."""
+    out = np.zeros(len(table), bool)
+    for large in table[table["is_blended"]]:
+        dx, dy, angle = table["x"] - large["x"], table["y"] - large["y"], np.radians(large["theta"])
+        along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
+        near = np.hypot(along / max(large["a"], 0.3), across / max(large["b"], 0.3)) < 4
+        out |= near & (large["flux"] > OUTSHONE * table["flux"])
+    return out
 
 
 def stellar_radius(table: np.ndarray) -> float:
@@ -249,15 +264,21 @@ def stellar_fwhm(image: Float[np.ndarray, "h w"], table: np.ndarray) -> float:
     The width of one star is twice the radius at which its azimuthal mean, on cubic splines, falls to half its centre.
     """
     clean = table["is_star"] & (table["snr"] > 100) & ~(table["is_saturated"] | table["is_blended"] | table["is_cut"])
-    radius = np.arange(0, 8, 0.05)
-    angle = np.arange(0, 2 * np.pi, np.pi / 12)
-    widths = []
-    for star in table[clean]:
-        y, x = (star[k] + radius[:, None] * f(angle) for k, f in (("y", np.sin), ("x", np.cos)))
-        top, left = int(star["y"]) - 14, int(star["x"]) - 14
-        piece = image[max(top, 0) : top + 30, max(left, 0) : left + 30].astype(np.float64)
-        profile = map_coordinates(piece, [y - max(top, 0), x - max(left, 0)], order=3, mode="nearest").mean(axis=1)
-        below = np.flatnonzero(profile < profile[0] / 2)
-        if below.size and np.isfinite(profile[0]):
-            widths.append(2 * radius[below[0]])
-    return float(np.median(widths)) if widths else np.nan
+    widths = [_fwhm(image, star["x"], star["y"], star["half_light_radius"]) for star in table[clean]]
+    known = [width for width in widths if np.isfinite(width)]
+    return float(np.median(known)) if known else np.nan
+
+
+def _fwhm(image: Float[np.ndarray, "h w"], x: float, y: float, half_light_radius: float) -> float:
+    """Full width at half maximum of the source at (x, y) [pixel]; NaN if its light does not fall to half."""
+    left, top = (max(int(centre) - 14, 0) for centre in (x, y))
+    piece = np.ascontiguousarray(image[top : top + 30, left : left + 30], dtype=np.float64)
+    x, y, _ = (float(found) for found in sep.winpos(piece, x - left, y - top, half_light_radius / 1.18))
+    radius, angle = np.arange(0, 10, 0.05)[:, None], np.arange(0, 2 * np.pi, np.pi / 12)
+    where = [y + radius * np.sin(angle), x + radius * np.cos(angle)]
+    profile = map_coordinates(piece, where, order=3, mode="nearest").mean(axis=1)
+    below = np.flatnonzero(profile < profile[0] / 2)
+    if below.size == 0 or not profile[0] > 0:
+        return np.nan
+    inner, outer = profile[below[0] - 1], profile[below[0]]
+    return 2 * (radius[below[0] - 1, 0] + 0.05 * (inner - profile[0] / 2) / (inner - outer))
