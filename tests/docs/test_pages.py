@@ -73,11 +73,23 @@ def test_no_page_loads_anything_from_elsewhere():
         assert not re.search(r"!\[[^\]]*\]\(https?:|<(?:script|img|iframe|link)[^>]*https?:", text), page
 
 
-def test_every_file_in_the_readme_tree_exists():
-    tree = re.search(r"```text\n(skyloom/.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-    assert tree, "the README ends with the annotated file tree"
+def readme_tree() -> set[Path]:
+    """The paths drawn in the README, relative to the root."""
+    tree = re.search(r"```text\nskyloom/\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    assert tree, "the README has no annotated file tree"
     path: list[str] = []
-    for line in tree[1].splitlines()[1:]:
-        indent, name = re.match(r"([│├└─ ]*)(\S+)", line).groups()
-        path[len(indent) // 4 - 1 :] = [name.rstrip("/")]
-        assert (ROOT / Path(*path)).exists(), f"{'/'.join(path)} is in the README and not here"
+    drawn = set()
+    for line in tree[1].splitlines():
+        branch, name = re.match(r"([│├└─ ]*)(\S+)", line).groups()
+        path[len(branch) // 4 - 1 :] = [name.rstrip("/")]
+        drawn.add(Path(*path))
+    return drawn
+
+
+def test_every_file_in_the_readme_tree_exists():
+    assert not {path for path in readme_tree() if not (ROOT / path).exists()}
+
+
+def test_every_module_is_in_the_readme_tree():
+    modules = {file.relative_to(ROOT) for file in FILES if file.name != "__init__.py"}
+    assert not modules - readme_tree()
