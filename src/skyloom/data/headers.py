@@ -205,6 +205,19 @@ def shift_cards(cards: str | None, x: int, y: int) -> str | None:
     return "".join(card.image[:80] for card in header.cards)
 
 
+def sky_position(cards: str, x: float, y: float) -> tuple[float, float]:
+    """ICRS (ra, dec) [deg] of a pixel, whatever frame the WCS is in; NaN where the projection ends."""
+    icrs = wcs_of(cards).pixel_to_world(x, y).icrs
+    return float(icrs.ra.deg), float(icrs.dec.deg)
+
+
+def sky_offset(cards: str, others: str, shape: tuple[int, int]) -> float:
+    """How far apart two WCS put the same sky, at worst over the corners of an image [pixel]."""
+    corners = np.array([(x, y) for x in (0.0, shape[1] - 1.0) for y in (0.0, shape[0] - 1.0)])
+    there = wcs_of(others).world_to_pixel(wcs_of(cards).pixel_to_world(*corners.T))
+    return float(np.hypot(*(np.array(there) - corners.T)).max())
+
+
 def agree_on_pixel_scale(stated: float | None, given: float | None, where: str) -> float | None:
     """What the source states, else what the user gives; UnitError if they differ by more than 1 %."""
     if given is not None and not given > 0:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from skyloom.errors import CutoutError
+from skyloom.sky.background import sky_level
 
 ROLES = {
     **dict.fromkeys(("ivar", "invvar", "inversevariance", "wht", "weight", "weights", "wgt"), "ivar"),
@@ -18,7 +19,8 @@ ROLES = {
     **dict.fromkeys(("sci", "image", "img", "flux", "data", "fitim", "primary"), "flux"),
 }  # "mask": non-zero is bad; "other": neither flux nor weight, left where it is
 
-NOTE = "Weight maps (IVAR, INVVAR, WHT, WEIGHT) are taken as inverse variance [1/flux²], noise maps as 1σ per pixel."
+WEIGHTS_GIVEN = "Weight maps (IVAR, INVVAR, WHT, WEIGHT) are taken as inverse variance [1/flux²], noise maps as 1σ."
+WEIGHTS_MEASURED = "No weight maps in the source: ivar is 1/sky_rms² of each cutout and band, without Poisson noise."
 
 
 def role(name: str) -> str | None:
@@ -60,3 +62,24 @@ def mark_bad(
     """The weight with 0 where the flux is not finite or the mask is not 0."""
     bad = ~np.isfinite(flux) if mask is None else ~np.isfinite(flux) | (mask != 0)
     return np.where(bad, np.float32(0), weight).astype(np.float32)
+
+
+def weights_from_noise(
+    flux: Float32[np.ndarray, "c h w"], bad: Bool[np.ndarray, "c h w"] | None, where: str, least_noise: float = 0.0
+) -> tuple[Float32[np.ndarray, "c h w"], Float32[np.ndarray, "c"], Float32[np.ndarray, "c"]]:
+    """Inverse variance 1/rms² of the measured sky, one number per band, 0 where bad; with the sky level and rms.
+
+    least_noise : [flux] floor of the rms, for pixels rounded to whole numbers
+    Raises CutoutError if a band with good pixels has no noise to measure.
+    """
+    good = mark_bad(np.ones_like(flux), flux, None if bad is None else bad.astype(np.float32))
+    level, rms = (np.asarray(values, np.float32) for values in sky_level(flux, good))
+    noise = np.fmax(rms, np.float32(least_noise))
+    for band, width in enumerate(noise):
+        if good[band].any() and not width > 0:
+            raise CutoutError(f"{where}: plane {band} has no noise (sky rms 0) and no weight map; add an IVAR map")
+    with np.errstate(divide="ignore", over="ignore"):
+        weight = np.where(noise > 0, np.float64(noise) ** -2.0, 0.0).astype(np.float32)
+    if np.isinf(weight).any():
+        raise CutoutError(f"{where}: noise of {noise.min():.3g} is too small for float32; scale the image up")
+    return good * weight[:, None, None], level, rms
