@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
+from pyarrow import parquet
 
 from skyloom.data.admission import FROM_PLACE, ROUNDED, Attempt, Piece, Request, admit
 from skyloom.data.catalogues import Catalogue, read_catalogue, sound_rows
+from skyloom.data.cutout import SurveyInfo
+from skyloom.data.fields import KEY
 from skyloom.data.filenames import ObjectFiles, companions, group, stem_of
 from skyloom.data.headers import FITS_SUFFIXES, sky_position
 from skyloom.data.planes import read_stack
@@ -72,7 +76,17 @@ def read_cutouts(source: Path, catalogue: Path | None, request: Request) -> Sour
         _require_one_size(entries, source)
     attempts = _attempts(entries, rows)
     total = len(entries) + len(aside)
-    return admit(attempts, request, str(source), quarantine=aside, total=total, notes=notes)
+    opened = admit(attempts, request, str(source), quarantine=aside, total=total, notes=notes)
+    return opened if catalogue is None else opened._replace(info=_with_story(opened.info, catalogue))
+
+
+def _with_story(info: SurveyInfo, catalogue: Path) -> SurveyInfo:
+    """Source, citation, licence and notes as they were before an export, if the catalogue came from one."""
+    told = parquet.read_schema(catalogue).metadata if catalogue.suffix == ".parquet" else None
+    if not told or KEY not in told:
+        return info
+    before = SurveyInfo.from_json(told[KEY].decode())
+    return replace(info, source=before.source, citation=before.citation, licence=before.licence, notes=before.notes)
 
 
 def _attempts(entries: Sequence[Entry], rows: Catalogue | None) -> Iterator[Attempt]:
