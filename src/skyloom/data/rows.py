@@ -45,6 +45,13 @@ def link(chain: bytes, cutout: Cutout) -> bytes:
     return digest.digest()
 
 
+def require_storable(names: Iterable[str]) -> None:
+    """CatalogueError for column names that the table keeps for itself or that a filter could not spell."""
+    unfit = [name for name in names if not name or "." in name or name.startswith("_row")]
+    if unfit:
+        raise CatalogueError(f"columns {unfit} need other names: not empty, without a dot, not beginning with _row")
+
+
 class RowStream:
     """Cutouts in, record batches out; holds one batch, the ids seen, and the chain of the content hash.
 
@@ -138,6 +145,7 @@ class RowStream:
         """Give a new catalogue column its type, once a value shows it."""
         if any(field.name == name for field in self.fields):
             return
+        require_storable([name])
         values = [cutout.columns.get(name) for cutout in cutouts]
         try:
             found = pa.array(values).type
