@@ -35,12 +35,23 @@ class Mosaic(Protocol):
     wcs : FITS header cards, or None
     """
 
-    file: str
-    name: str
-    bands: tuple[Band, ...]
-    shape: tuple[int, int]
-    weighted: tuple[bool, ...]
-    wcs: str | None
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bands(self) -> tuple[Band, ...]: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def weighted(self) -> tuple[bool, ...]: ...
+
+    @property
+    def wcs(self) -> str | None: ...
 
     def window(self, rows: slice, columns: slice) -> Window:
         """Pixels of a window that lies within the mosaic."""

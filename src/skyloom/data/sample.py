@@ -44,7 +44,7 @@ SATURATION = 4.5e-8  # in r [flux]: the peaks of its dozen brightest stars pile 
 TOO_NEGATIVE = -8.0  # no sky is that far below itself [rms]: holes in stars, remains of bad columns
 GROW = 4  # by which sources are widened before the sky is looked at [pixel]
 BLOCK = 200  # height of the pieces in which the sky steps are measured [pixel]
-HALO = 12.0  # reach of a saturated star's halo and spikes, in rms of its light [a]
+HALO = 4.0  # reach of a saturated star's halo and spikes, in radii of its isophote
 
 CITATION = (
     "Field packaged with ProFound (Robotham et al. 2018, MNRAS 476, 3137); KiDS (Kuijken et al. 2019, A&A 625, A2), "
@@ -56,8 +56,8 @@ NOTES = (
     "Sky steps were subtracted from u, g, r, i in columns 380–904 and in the corner x < 110, y ≥ 2330, and from H in "
     "rows 1625–1744, as medians along the step in pieces of 200 pixels; objects there have in_bad_strip.",
     "Bad columns of u, g and r, and pixels more than 8 rms below the sky, have ivar 0.",
-    "The pixel scale of 0.3 arcsec is inferred, as no file states it: bad columns repeat every 82 × 285 pixels, and the "
-    "dithers of KiDS are 25 × 85 arcsec; the width of the stars agrees.",
+    "The pixel scale of 0.3 arcsec is inferred, as no file states it: bad columns repeat every 82 × 285 pixels, and "
+    "the dithers of KiDS are 25 × 85 arcsec; the width of the stars agrees.",
     "The zero points, 0 for ugri and 30 for ZYJHKs, are those of ProFound's vignette; the files state none.",
     "The files have no WCS and the position of the field is not known: ra and dec are missing.",
     "The ivar is 1/rms² of the sky about each object, one number per cutout and band, without the sources' own noise.",
@@ -214,10 +214,12 @@ def find_sources(field: Field, rms: Float32[np.ndarray, "c h w"]) -> tuple[list[
     """Sources in r as targets with nine-band photometry and flags; and the detections they come from."""
     r = DETECTION_BAND
     found = detect(field.flux[r], rms[r], field.weight[r] > 0, saturation=SATURATION)
+    in_halo = _in_halo(found.table)
+    found.table["is_extended"] &= ~in_halo  # real galaxies are among them, but none with a size to be trusted
     window = field.window(slice(None), slice(None))
     photometry = fluxes_in_bands(window, np.zeros(len(rms)), rms, found, field.bands)
     photometry["in_bad_strip"] = _in_bad_strip(found.table)
-    photometry["in_halo"] = _in_halo(found.table)
+    photometry["in_halo"] = in_halo
     return describe(field, found.table, photometry), found
 
 
@@ -234,6 +236,6 @@ def _in_halo(table: np.ndarray) -> Bool[np.ndarray, "n"]:
     """Whether a source lies in the halo of a saturated star, so that it may be a spike or a ghost of it."""
     inside = np.zeros(len(table), bool)
     for star in table[table["is_saturated"]]:
-        reach = HALO * star["a"]
+        reach = HALO * np.sqrt(star["pixels"] / np.pi)
         inside |= (np.hypot(table["x"] - star["x"], table["y"] - star["y"]) < reach) & ~table["is_saturated"]
     return inside

@@ -113,8 +113,16 @@ class Mesh(NamedTuple):
 
     def over(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         """Level and rms as maps of a window of the image."""
-        y, x = np.mgrid[rows, columns]
-        return self.at(x, y)
+        down = _between_centres(np.arange(rows.start, rows.stop), self.level.shape[0], self.cell)
+        across = _between_centres(np.arange(columns.start, columns.stop), self.level.shape[1], self.cell)
+        level, rms = (down @ grid @ across.T for grid in (self.level, self.rms))
+        return level.astype(np.float32), rms.astype(np.float32)
+
+
+def _between_centres(pixels: np.ndarray, cells: int, cell: int) -> Float64[np.ndarray, "n cells"]:
+    """Weights of the cells' centres at each pixel along one axis, linear between them and constant beyond."""
+    place = np.clip((pixels + 0.5) / cell - 0.5, 0, cells - 1)
+    return np.clip(1 - np.abs(place[:, None] - np.arange(cells)), 0, 1)
 
 
 def mesh_row(flux: Float32[np.ndarray, "h w"], ivar: Float32[np.ndarray, "h w"], cell: int) -> np.ndarray:
