@@ -18,7 +18,8 @@ from skyloom.sky.resample import pyramid, sample_layer
 
 ANGLES = 64
 LEVELS = 5
-WALK = 0.3  # rms change of the shape per square root of e-fold in radius that the prior expects
+WALK = 0.07  # rms change of the shape per square root of e-fold in radius that the prior expects
+ARMS = 4.0  # variance of low harmonics that arms and bars bring, in units of what the higher ones show
 GAIN = 0.7  # of a round's corrections to the shape: arms answer a change of ellipse more than ellipses do
 STEADY = 0.01  # a change of shape below which nobody cares
 _SAMPLE = 0.1  # a ring at radius a is read on pixels of at most this fraction of a
@@ -131,7 +132,7 @@ def _independent(sma: Float[Tensor, "r"]) -> tuple[Float[Tensor, "r"], Float[Ten
     """Independent samples on each ring, and pixels under each sample."""
     side = 2 ** torch.log2((_SAMPLE * sma).clamp_min(1)).floor().clamp(0, LEVELS - 1)
     samples = (2 * torch.pi * sma / (1.5 * side)).clamp(3, ANGLES)
-    return samples, 2.25 * side**2
+    return samples, side**2
 
 
 def _mean_variance(variance: Float[Tensor, "b"], sma: Float[Tensor, "r"]) -> Float[Tensor, "b r"]:
@@ -146,10 +147,12 @@ def _ring_statistics(harmonics, spread, seen, floor, sma) -> _Rings:
     mean = harmonics[..., 0]
     share = seen.mean(-1)
     samples, _ = _independent(sma)
-    variance = torch.maximum(floor, spread**2 / samples) / share.clamp_min(0.05)
+    noise = torch.maximum(floor, spread**2 / samples) / share.clamp_min(0.05)
+    structure = (spread**2 - floor * samples).clamp_min(0)
+    variance = noise + ARMS * structure
     padded = torch.cat([mean[:, :1], mean, mean[:, -1:]], 1)
     slope = (padded[:, 2:] - padded[:, :-2]) / (2 * step * sma)
-    slope_error = torch.sqrt(2 * variance) / (2 * step * sma)
+    slope_error = torch.sqrt(2 * noise) / (2 * step * sma)
     says = (share > 0.5) & (slope < -3 * slope_error)
     return _Rings(slope, torch.where(says, 2 * variance, torch.inf))
 

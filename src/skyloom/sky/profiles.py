@@ -18,6 +18,7 @@ from skyloom.sky.isophotes import Isophotes, fit_isophotes, radii
 from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
+TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
 
@@ -164,14 +165,22 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
 
 
 def _sky_under(isophotes, annuli, sma, q) -> Tail:
-    """The tail fitted from the half-light radius outwards, that radius found with a first tail from where light fades."""
-    guess = radius_where(isophotes.intensity, isophotes.intensity[:, :3].mean(1) / 10, sma, rising=False)
-    start = guess.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4)
-    tail = fit_tail(annuli, sma, start)
-    light = torch.where(torch.isfinite(annuli.mean), annuli.mean, isophotes.intensity) - tail.sky[:, None]
+    """The tail fitted from where the galaxy is half gone, or has sunk to a few times the noise, if that is further out.
+
+    A second fit from further out says how far the level depends on that choice: their difference joins the error.
+    """
+    rough = isophotes.intensity
+    furthest = float(sma[-1]) / 4
+    fading = radius_where(rough, rough[:, :3].mean(1) / 10, sma, rising=False).nan_to_num(4.0)
+    tail = fit_tail(annuli, sma, fading.clamp(4.0, furthest))
+    light = torch.where(torch.isfinite(annuli.mean), annuli.mean, rough) - tail.sky[:, None]
     last = _last_ring(light, torch.hypot(annuli.error, tail.sky_error[:, None]), annuli.share).clamp_min(8)
-    half = grow(light, annuli.noise, q, sma, last, tail).half_light
-    return fit_tail(annuli, sma, half.nan_to_num(4.0).clamp(4.0, float(sma[-1]) / 4))
+    half = grow(light, annuli.noise, q, sma, last, tail).half_light.nan_to_num(4.0)
+    low = radius_where(light, torch.full_like(half, TAIL_LIGHT), sma, rising=False).nan_to_num(4.0)
+    near = torch.maximum(half, low).clamp(4.0, furthest)
+    inner, outer = (fit_tail(annuli, sma, start) for start in (near, (near * 1.5).clamp_max(furthest * 1.3)))
+    disagreement = (outer.sky - inner.sky).abs()
+    return inner._replace(sky_error=torch.hypot(inner.sky_error, disagreement))
 
 
 def _last_ring(light: Tensor, error: Tensor, share: Tensor) -> Tensor:

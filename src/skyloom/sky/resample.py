@@ -48,14 +48,34 @@ def spline_sample(
 def pyramid(
     flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"], levels: int
 ) -> list[Float[Tensor, "b 2 h w"]]:
-    """(sum of good flux, fraction of good pixels) at 1, 2, 4 … pixels a side; flux must be 0 where good is 0."""
+    """(good flux, good fraction) at 1, 2, 4 … pixels a side, sharpened so that `sample_layer` does not blur.
+
+    flux must be 0 where good is 0. Averaging over a box and reading it bilinearly convolves the sky with a kernel of known
+    variance; subtracting half that variance times the Laplacian cancels it to fourth order.
+    """
     h, w = flux.shape[1:]
     side = 2 ** (levels - 1)
     layer = F.pad(torch.stack([flux, good], 1), (0, -w % side, 0, -h % side))
-    layers = [layer]
-    for _ in range(levels - 1):
-        layers.append(F.avg_pool2d(layers[-1], 2))
+    layers = []
+    for level in range(levels):
+        layers.append(_sharpened(layer, (1 - 4.0**-level) / 12 + 1 / 6))
+        layer = F.avg_pool2d(layer, 2) if level < levels - 1 else layer
     return layers
+
+
+def _sharpened(layer: Float[Tensor, "b 2 h w"], variance: float) -> Float[Tensor, "b 2 h w"]:
+    """Undo a blur of that variance [pixel²] along each axis, where a pixel and its four neighbours are all good."""
+    flux, good = layer.unbind(1)
+    whole = good[:, 1:-1, 1:-1] > 0.999
+    around = torch.zeros_like(flux[:, 1:-1, 1:-1])
+    for rows, columns in ((slice(0, -2), slice(1, -1)), (slice(2, None), slice(1, -1)),
+                          (slice(1, -1), slice(0, -2)), (slice(1, -1), slice(2, None))):  # fmt: skip
+        around += flux[:, rows, columns]
+        whole &= good[:, rows, columns] > 0.999
+    sharp = flux.clone()
+    inner = sharp[:, 1:-1, 1:-1]
+    inner -= torch.where(whole, variance / 2 * (around - 4 * inner), 0.0)
+    return torch.stack([sharp, good], 1)
 
 
 def sample_layer(

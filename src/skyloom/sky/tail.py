@@ -10,8 +10,9 @@ from torch import Tensor
 
 from skyloom.sky.annuli import Annuli
 
-_PRIOR = (0.0, 0.0, 0.7, 0.3)  # centre of (sky, ln I, ln slope, ln n); the first two are free
-_WIDTH = (1e6, 1e6, 0.7, 0.5)
+_PRIOR = (0.7, 0.3)  # centre of (ln slope, ln n)
+_WIDTH = (0.7, 0.5)
+_SKY_WIDTH = 0.3  # how far the sky may lie from the faintest annuli, in units of the light where the tail begins
 _MISFIT = 0.03  # how far a galaxy's light may stray from a Sérsic law, as a fraction of it
 _STEPS = 15
 
@@ -54,8 +55,11 @@ def fit_tail(annuli: Annuli, sma: Float[Tensor, "r"], start: Float[Tensor, "b"])
     scale = _lowest_rings(data, used)
     noise = torch.where(used, annuli.noise, torch.inf).double()
     peak = ((data - scale[:, None]) * used).amax(1).clamp_min(1e-30)
-    p = torch.stack([scale, peak.log(), torch.full_like(peak, _PRIOR[2]), torch.full_like(peak, _PRIOR[3])], -1)
-    prior, width = (torch.tensor(v, device=p.device, dtype=p.dtype) for v in (_PRIOR, _WIDTH))
+    prior = torch.stack([scale, peak.log(), *(torch.full_like(peak, centre) for centre in _PRIOR)], -1)
+    width = torch.stack(
+        [_SKY_WIDTH * peak, torch.full_like(peak, 1e3), *(torch.full_like(peak, width) for width in _WIDTH)], -1
+    )
+    p = prior
     damping = torch.full_like(peak, 1e-2)
     cost, normal, gradient = _normal_equations(p, data, noise, ratio, prior, width, used)
     for _ in range(_STEPS):
@@ -96,8 +100,7 @@ def _normal_equations(p, data, noise, ratio, prior, width, used) -> tuple[Tensor
     jacobian = torch.stack([torch.ones_like(light), light, by_slope, by_index], -1) / error[..., None]
     residual = torch.where(used, (p[:, :1] + light - data) / error, 0.0)
     pull = (p - prior) / width
-    cost = (residual**2).sum(1) + (pull[:, 2:] ** 2).sum(1)
-    normal = jacobian.transpose(1, 2) @ jacobian + torch.diag(width**-2)
-    gradient = torch.einsum("brk,br->bk", jacobian, residual)
-    gradient[:, 2:] += (pull / width)[:, 2:]
+    cost = (residual**2).sum(1) + (pull**2).sum(1)
+    normal = jacobian.transpose(1, 2) @ jacobian + torch.diag_embed(width**-2)
+    gradient = torch.einsum("brk,br->bk", jacobian, residual) + pull / width
     return cost, normal, gradient
