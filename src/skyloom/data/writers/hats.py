@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from astropy import units
 from astropy_healpix import lonlat_to_healpix
 
 from skyloom import __version__
@@ -54,7 +55,7 @@ def write_hats(survey: Survey, folder: Path, done: Callable[[int], Any]) -> dict
 
 def _cells(table: pa.Table) -> np.ndarray:
     """HEALPix cell of each object at order 29, nested scheme."""
-    ra, dec = (np.radians(table[name].to_numpy()) for name in ("ra", "dec"))
+    ra, dec = (table[name].to_numpy() * units.deg for name in ("ra", "dec"))
     return np.asarray(lonlat_to_healpix(ra, dec, 2**ORDER, order="nested"), np.int64)
 
 
