@@ -15,7 +15,7 @@ from skyloom.data.weights import ROLES
 from skyloom.errors import SourceError
 
 BAND = re.compile(
-    r"[ugrizyUBVRIJHKYZ]|Ks|NUV|FUV|VIS|W[1-4]|ch[1-4]|NB\d{3,4}|F\d{2,4}(W|N|M|L|LP|X|W2)|f\d{2,4}(w|n|m|l|lp|x|w2)"
+    r"[ugrizyGUBVRIJHKYZ]|Ks|NUV|FUV|VIS|W[1-4]|ch[1-4]|NB\d{3,4}|F\d{2,4}(W|N|M|L|LP|X|W2)|f\d{2,4}(w|n|m|l|lp|x|w2)"
 )  # what is taken as the name of a band at the end of a file name
 _SEPARATED = re.compile(r"(.+)[_.\-]([A-Za-z0-9]+)")
 _JOINED = re.compile(r"(.*\d)(fitim|mskim|segim|psfim|sigma|invvar|weight)")  # ProFit's habit: G265911fitim

@@ -86,7 +86,7 @@ def open_fits(path: Path) -> Iterator[fits.HDUList]:
 def _unreadable(path: Path, error: Exception) -> SourceError:
     text = str(error).split("\n")[0]
     cut_short = isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) or re.search(
-        "truncated|END card|too small|requested|buffer", text
+        "truncated|END card|too small|requested|buffer|corrupt", text
     )
     if cut_short:
         return SourceError(path, f"the file is cut short or damaged ({text})", "fetch it again")

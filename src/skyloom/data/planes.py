@@ -135,7 +135,8 @@ def _band_of(hdu, plane: int | None) -> str | None:
     if plane is not None:
         alone = hdu.shape[0] == 1
         return band_name(hdu.header, plane) or (band_name(hdu.header) if alone else None)
-    words = (word for word in re.split(r"[_\-\s]", hdu.name) if BAND.fullmatch(word))
+    name = str(hdu.header.get("EXTNAME", ""))
+    words = (word for word in re.split(r"[_\-\s]", name) if BAND.fullmatch(word))
     return band_name(hdu.header) or next(words, None)
 
 
