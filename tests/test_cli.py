@@ -60,6 +60,13 @@ def test_starting_loads_nothing_heavy(start):
     assert not set(HEAVY) & set(loaded)
 
 
+def test_the_verb_report_is_not_hidden_by_the_room_of_that_name():
+    said = python(
+        "-c", "import skyloom.report.page, skyloom; print(callable(skyloom.report), skyloom.open.__name__)"
+    )
+    assert said.stdout.split() == ["True", "open"], said.stderr
+
+
 def test_help_comes_at_once():
     quickest = min(float(python("-c", START_UP).stdout.split()[-1]) for _ in range(3))
     assert quickest < 0.5, f"skyloom --help takes {quickest:.2f} CPU seconds"
