@@ -155,11 +155,13 @@ def _extract(signal, good, threshold: float, min_area: int, deblend: float) -> t
     sep.set_extract_pixstack(max(sep.get_extract_pixstack(), 2 * signal.size + 10_000))
     options = {"mask": ~good, "minarea": min_area, "segmentation_map": True}
     try:
-        return sep.extract(signal, threshold, deblend_cont=deblend, **options)
+        found, segmap = sep.extract(signal, threshold, deblend_cont=deblend, **options)
     except Exception as error:  # sep raises nothing narrower
         if "deblending overflow" not in str(error):
             raise
-    return sep.extract(signal, threshold, deblend_cont=1.0, **options)
+        found, segmap = sep.extract(signal, threshold, deblend_nthresh=1, deblend_cont=1.0, **options)
+    segmap[~good] = 0  # sep smooths the image first, and so lets sources spread over bad pixels
+    return found, segmap
 
 
 def elliptical_flux(

@@ -169,7 +169,7 @@ def _notes(mosaic: Files, scale: float | None, detected: bool) -> tuple[str, ...
 def _assemble(source: Path) -> Files:
     """The bands of a mosaic and the maps beside them, from headers alone; they must be on one grid."""
     planes = [plane for path in _files(source) for plane in _planes_of(path)]
-    flux = [plane for plane in planes if plane.role == "flux"]
+    flux = _by_wavelength([plane for plane in planes if plane.role == "flux"])
     if not flux:
         raise SourceError(
             source, f"only maps by their names ({', '.join(p.path.name for p in planes)})", "add the image"
@@ -200,9 +200,11 @@ def _attach(plane: Plane, maps: list[dict[str, Plane]], source: Path) -> None:
     """Put a map beside the flux of its band, or beside every band if it names none of them."""
     if plane.role == "flux":
         return
-    own = [roles for roles in maps if roles["flux"].band == plane.band] or [
-        roles for roles in maps if plane.path == roles["flux"].path or plane.band in ("", stem_of(source))
-    ]
+    own = (
+        [roles for roles in maps if roles["flux"].band == plane.band]
+        or [roles for roles in maps if roles["flux"].band.lower() == plane.band.lower()]  # HDU names are upper case
+        or [roles for roles in maps if plane.path == roles["flux"].path or plane.band in ("", stem_of(source))]
+    )
     if not own:
         raise SourceError(plane.path, f"a {plane.role} map of {plane.band!r}, of which there is no image", "add it")
     for roles in own:
