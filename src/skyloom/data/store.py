@@ -29,13 +29,13 @@ from lance.schema import LanceSchema
 from skyloom import __version__
 from skyloom.data.cutout import RESERVED, Cutout, SurveyInfo
 from skyloom.data.directory import PARTS, alone, brief, committed, require_free, require_survey, unwritable
-from skyloom.data.rows import BATCH_BYTES, PIXELS, RowStream, arranged, cutouts_of, fill_pixels, link, require_storable
+from skyloom.data.rows import PIXELS, RowStream, arranged, cutouts_of, fill_pixels, link, require_storable
 from skyloom.errors import CatalogueError, RequestError, SkyloomError, StoreError
 
 FORMAT = 1  # of the table; raised when an older skyloom could misread a newer one
 LANCE_FORMAT = "2.1"  # of the data files; of those tried, the fastest at random access (benchmarks/bench_store.py)
 TAKE_BYTES = 12 << 20  # of flux in one random access: larger ones spend their time on fresh pages of memory
-SCAN_BYTES = 128 << 20  # read ahead of a scan; Lance's own default is 2 GB
+SCAN_BYTES = 32 << 20  # read ahead of a scan; Lance's own default is 2 GB
 FILE_BYTES = 4 << 30
 FOREVER = timedelta(days=365_000)
 UNUSED = -2  # Lance's number for a column of a file that the table no longer has
@@ -187,9 +187,9 @@ class Survey:
             )
 
     def _scan(self, columns: list[str], where: str | None) -> Iterator[pa.RecordBatch]:
-        rows = max(1, BATCH_BYTES // self._row_bytes) if set(PIXELS) & set(columns) else None
+        rows = max(1, TAKE_BYTES // self._row_bytes) if set(PIXELS) & set(columns) else None
         try:
-            scan = self._dataset.scanner(columns, where, batch_size=rows, batch_readahead=2, io_buffer_size=SCAN_BYTES)
+            scan = self._dataset.scanner(columns, where, batch_size=rows, batch_readahead=1, io_buffer_size=SCAN_BYTES)
             yield from scan.to_batches()
         except _FAULTS as fault:
             if where is not None and "Invalid user input" in str(fault):
