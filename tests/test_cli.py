@@ -61,10 +61,8 @@ def test_starting_loads_nothing_heavy(start):
 
 
 def test_the_verb_report_is_not_hidden_by_the_room_of_that_name():
-    said = python(
-        "-c", "import skyloom.report.page, skyloom; print(callable(skyloom.report), skyloom.open.__name__)"
-    )
-    assert said.stdout.split() == ["True", "open"], said.stderr
+    said = python("-c", "import skyloom.report.page, skyloom; print(callable(skyloom.report))")
+    assert said.stdout.strip() == "True", said.stderr
 
 
 def test_help_comes_at_once():

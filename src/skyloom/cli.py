@@ -237,7 +237,10 @@ def export(
     """Write SURVEY out as files that other tools read."""
     with job(as_json) as progress:
         summary = sl.export(sl.open(survey), directory, format=format.value, progress=progress)
-        finish(f"{directory}: {summary}", summary, as_json)
+        left_out = list(summary["left_out"].items())
+        example = [f"{len(left_out)} columns left out, e.g. {': '.join(left_out[0])}"] if left_out else []
+        said = f"{directory}: {summary['objects']} objects as {format}, {summary['bytes'] / 1e6:.1f} MB"
+        finish("; ".join((said, *example)), {"directory": str(directory), **summary}, as_json)
 
 
 @app.command()
