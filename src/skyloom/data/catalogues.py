@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ class Catalogue(NamedTuple):
     ra, dec : ICRS [deg], NaN where the row has none; None if there is no such column
     table : the columns that travel along with each cutout, with file_loc and x, y if there are any
     tiles : the column `tile`, as text; None if there is none
+    notes : what had to be done to the names of the columns
     """
 
     path: Path
@@ -42,11 +44,13 @@ class Catalogue(NamedTuple):
     dec: Float64[np.ndarray, "n"] | None
     table: pa.Table
     tiles: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def columns_of(self, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The travelling columns of the rows asked for, in that order; a few rows are in memory at a time."""
         for start in range(0, len(rows), CHUNK):
-            yield from self.table.take(pa.array(rows[start : start + CHUNK], pa.int64())).to_pylist()
+            some = pa.array(rows[start : start + CHUNK], pa.int64())
+            yield from self.table.take(some).to_pylist() if self.table.num_columns else ({} for _ in some)
 
 
 def read_catalogue(path: Path) -> Catalogue:
@@ -71,7 +75,25 @@ def read_catalogue(path: Path) -> Catalogue:
     if clash:
         raise CatalogueError(f"{path}: columns {clash} have names that the store keeps for itself; rename them")
     ids = [_text(value) for value in table[id_column].to_pylist()]
-    return Catalogue(path, ids, _degrees(table, ra, path), _degrees(table, dec, path), travelling, tiles)
+    names, notes = storable(travelling.column_names, str(path))
+    travelling = travelling.rename_columns(names)
+    return Catalogue(path, ids, _degrees(table, ra, path), _degrees(table, dec, path), travelling, tiles, notes)
+
+
+def storable(names: Sequence[str], where: str) -> tuple[list[str], tuple[str, ...]]:
+    """Column names that a survey can have, and a sentence if some had to change: Class1.1 becomes Class1_1."""
+    new = [name.replace(".", "_") for name in names]
+    changed = [pair for pair in zip(names, new, strict=True) if pair[0] != pair[1]]
+    twice = [name for name, count in Counter(new).items() if count > 1]
+    if twice:
+        raise CatalogueError(
+            f"{where}: columns {twice} would have one name, as a dot becomes an underscore; rename one"
+        )
+    if not changed:
+        return new, ()
+    (before, after), more = changed[0], len(changed) - 1
+    others = f", and so for {more} more" if more else ""
+    return new, (f"A dot in the name of a column became an underscore: {before} is {after}{others}.",)
 
 
 def sound_rows(

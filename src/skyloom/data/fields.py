@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from skyloom.data.admission import FROM_PLACE, ROUNDED, Piece
-from skyloom.data.catalogues import DEC_NAMES, ID_NAMES, RA_NAMES
+from skyloom.data.catalogues import DEC_NAMES, ID_NAMES, RA_NAMES, storable
 from skyloom.data.cutout import RESERVED, Band, SurveyInfo
 from skyloom.data.weights import inverse_variance
 from skyloom.errors import CatalogueError, CutoutError, UnitError
@@ -87,13 +87,17 @@ def piece_of(row: Mapping[str, Any], columns: Mapping[str, Any], known: SurveyIn
     )
 
 
-def travelling(columns: Iterable[str], found: Mapping[str, str], where: str) -> list[str]:
-    """Columns that are catalogue values; CatalogueError if one has a name that the store keeps for itself."""
+def travelling(columns: Iterable[str], found: Mapping[str, str], where: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Columns that are catalogue values, {name in the survey: name there}, and a note if the two differ.
+
+    Raises CatalogueError if one has a name that the store keeps for itself.
+    """
     rest = [name for name in columns if name not in set(found.values()) and name not in DERIVED]
     clash = [name for name in rest if name in RESERVED]
     if clash:
         raise CatalogueError(f"{where}: columns {clash} have names that the store keeps for itself; rename them")
-    return rest
+    names, notes = storable(rest, where)
+    return dict(zip(names, rest, strict=True)), notes
 
 
 def _bands(names: list[str] | None, known: SurveyInfo | None, count: int, where: str) -> tuple[Band, ...]:

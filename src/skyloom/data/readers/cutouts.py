@@ -69,7 +69,7 @@ def read_cutouts(source: Path, catalogue: Path | None, request: Request) -> Sour
         rows = read_catalogue(catalogue)
         good, aside = sound_rows(rows, skip_bad=request.skip_bad)
         entries, missing, left = _entries(rows, good, folder, files, request.skip_bad)
-        aside, notes = [*aside, *missing], [f"Catalogue: {catalogue.name}."]
+        aside, notes = [*aside, *missing], [f"Catalogue: {catalogue.name}.", *rows.notes]
     if left:
         notes.append(f"{len(left)} files of the folder belong to no object and were not read, such as {left[0].name}.")
     if request.size is None:

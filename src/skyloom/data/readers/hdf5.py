@@ -27,13 +27,15 @@ def read_hdf5(source: Path, catalogue: Path | None, request: Request) -> Source:
         raise RequestError(f"{source} has its catalogue in itself; leave --catalogue out")
     suffixes = (".h5", ".hdf5", ".hdf")
     files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if f.suffix.lower() in suffixes)
-    total, known = 0, None
+    total = 0
+    known: SurveyInfo | None = None
+    notes: tuple[str, ...] = ()
     for file in files:
         with _opened(file) as (data, _):
             found = find_fields(data.keys(), str(file))
             total += len(data[found["object_id"]])
             known = known or _known(data)
-    notes = [] if known else [f"Read from HDF5, fields {', '.join(sorted(set(found.values())))}."]
+            notes = travelling(_datasets(data), found, str(file))[1]
     attempts = (attempt for file in files for attempt in _attempts(file, known))
     return admit(attempts, request, str(source), total=total, known=known, notes=notes)
 
@@ -51,6 +53,10 @@ def _opened(file: Path) -> Iterator[tuple[Any, Path]]:
         yield data, file
 
 
+def _datasets(data: h5py.File) -> list[str]:
+    return [name for name in data if isinstance(data[name], h5py.Dataset)]
+
+
 def _known(data: h5py.File) -> SurveyInfo | None:
     text = data.attrs.get(KEY.decode())
     return None if text is None else SurveyInfo.from_json(text)
@@ -60,19 +66,19 @@ def _attempts(file: Path, known: SurveyInfo | None) -> Iterator[Attempt]:
     with _opened(file) as (data, _):
         found = find_fields(data.keys(), str(file))
         count = len(data[found["object_id"]])
-        rest = travelling((name for name in data if isinstance(data[name], h5py.Dataset)), found, str(file))
-        for name in (*found.values(), *rest):
+        rest, _ = travelling(_datasets(data), found, str(file))
+        for name in (*found.values(), *rest.values()):
             if data[name].shape[:1] != (count,):
                 raise CatalogueError(f"{file}: dataset {name!r} has shape {data[name].shape} and there are {count} ids")
         flux = data[found["flux"]]
         step = max(1, CHUNK_BYTES // max(1, flux.dtype.itemsize * int(np.prod(flux.shape[1:]))))
         for start in range(0, count, step):
-            block = _block(data, {**{name: name for name in rest}, **found}, file, slice(start, start + step))
+            block = _block(data, {**rest, **found}, file, slice(start, start + step))
             for i, object_id in enumerate(block["object_id"]):
                 row = {meaning: block[meaning][i] for meaning in found}
                 columns = {name: _python(block[name][i]) for name in rest}
                 read = partial(_piece, row, columns, known, f"{file}, row {start + i + 1}")
-                yield Attempt(_python(object_id), str(file), start + i + 1, read)
+                yield Attempt(str(_python(object_id)), str(file), start + i + 1, read)
 
 
 def _block(data: h5py.File, fields: Mapping[str, str], file: Path, rows: slice) -> dict[str, Sequence]:

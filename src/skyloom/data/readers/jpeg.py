@@ -27,13 +27,13 @@ def read_jpeg(source: Path, catalogue: Path | None, request: Request) -> Source:
         raise UnitError(f"{source}: pictures are in a display stretch and have no zero point; leave --zero-point out")
     files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if f.suffix.lower() in SUFFIXES)
     table = catalogue or _own_table(source)
-    notes: list[str] = []
     if table is None:
         attempts = _unlabelled(files)
         return admit(attempts, request, str(source), total=len(files), notes=["No table: the file names are the ids."])
     rows = read_catalogue(table)
     good, aside = sound_rows(rows, skip_bad=request.skip_bad)
     matched, missing, unused = _match(rows, good, files, request.skip_bad)
+    notes = [f"Table: {table.name}.", *rows.notes]
     if unused:
         notes.append(
             f"{len(unused)} pictures are in no row of {table.name} and were not read, such as {unused[0].name}."

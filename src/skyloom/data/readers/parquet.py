@@ -37,14 +37,16 @@ def read_parquet(source: Path, catalogue: Path | None, request: Request) -> Sour
         raise SourceError(source, "no Parquet or Arrow file in this folder", "check the path")
     total: int | None = 0
     known: SurveyInfo | None = None
+    notes: tuple[str, ...] = ()
     for file in files:
         schema, count = _look(file)
-        find_fields(_flat_names(schema), str(file))
+        names = _flat_names(schema)
+        notes = travelling(names, find_fields(names, str(file)), str(file))[1]
         total = total + count if count is not None and total is not None else None
         text = (schema.metadata or {}).get(KEY)
         known = known or (None if text is None else SurveyInfo.from_json(text.decode()))
     attempts = (attempt for file in files for attempt in _attempts(file, known))
-    return admit(attempts, request, str(source), total=total, known=known)
+    return admit(attempts, request, str(source), total=total, known=known, notes=notes)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -118,9 +120,10 @@ def _attempts(file: Path, known: SurveyInfo | None) -> Iterator[Attempt]:
     for batch in _batches(file):
         names = _flat_names(batch.schema)
         found = find_fields(names, str(file))
-        rest = travelling(names, found, str(file))
-        plain = [name for name in rest if name in batch.schema.names]
-        values = batch.select(plain).to_pylist() if plain else [{}] * len(batch)
+        rest, _ = travelling(names, found, str(file))
+        plain = {ours: theirs for ours, theirs in rest.items() if theirs in batch.schema.names}
+        table = pa.Table.from_batches([batch.select(list(plain.values()))]).rename_columns(list(plain))
+        values = table.to_pylist() if plain else [{}] * len(batch)
         for i, columns in enumerate(values):
             row = done + i + 1
             object_id = _value(batch, found["object_id"], i)
