@@ -23,12 +23,13 @@ class PolarGrid:
     """Radii equally spaced in ln r, about 1, and angles equally spaced over half a turn.
 
     radii, angles : how many; angles must be even
-    decades : of radius, half of them below 1 and half above, in whatever unit the caller measures lengths
+    decades : of radius, half of them below 1 and half above, in whatever unit the caller measures lengths; the
+        transforms are periodic in ln r, and with 8 decades 1e-8 of the flux comes back in at the other end
     """
 
-    radii: int = 512
+    radii: int = 400
     angles: int = 64
-    decades: float = 8.0
+    decades: float = 10.0
 
     @property
     def step(self) -> float:

@@ -18,12 +18,12 @@ def magnitude(flux: ArrayLike, zero_point: ArrayLike) -> NDArray:
     """
     flux = np.asarray(flux, np.float64)
     positive = np.where(flux > 0, flux, np.nan)
-    return zero_point - 2.5 * np.log10(positive)
+    return np.asarray(zero_point) - 2.5 * np.log10(positive)
 
 
 def flux(magnitude: ArrayLike, zero_point: ArrayLike) -> NDArray:
     """Flux of a magnitude [mag], in the unit that the zero point [mag] belongs to; the inverse of `magnitude`."""
-    return 10 ** (0.4 * (np.asarray(zero_point, np.float64) - magnitude))
+    return 10 ** (0.4 * np.subtract(zero_point, magnitude))
 
 
 def magnitude_error(flux: ArrayLike, flux_error: ArrayLike) -> NDArray:

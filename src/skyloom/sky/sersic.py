@@ -21,33 +21,33 @@ def intensity(radius: ArrayLike, r_e: ArrayLike, n: ArrayLike, i_e: ArrayLike = 
 
     radius, r_e : in one unit
     """
-    return i_e * np.exp(-sersic_b(n) * ((np.asarray(radius, np.float64) / r_e) ** (1 / np.asarray(n, np.float64)) - 1))
+    power = np.divide(radius, r_e) ** np.divide(1, n)
+    return np.asarray(i_e) * np.exp(-sersic_b(n) * (power - 1))
 
 
 def total_flux(i_e: ArrayLike, r_e: ArrayLike, n: ArrayLike, q: ArrayLike = 1.0) -> NDArray:
     """Flux out to infinity, in the unit of i_e times the square of that of r_e; q is the axis ratio b/a."""
     b, n = sersic_b(n), np.asarray(n, np.float64)
-    circular = 2 * np.pi * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n)
-    return circular * q * i_e * np.asarray(r_e, np.float64) ** 2
+    round_one = 2 * np.pi * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n)
+    return round_one * np.asarray(q) * np.asarray(i_e) * np.square(r_e, dtype=np.float64)
 
 
 def flux_fraction(radius: ArrayLike, r_e: ArrayLike, n: ArrayLike) -> NDArray:
     """Share of the total flux inside the ellipse of a semi-major axis: 1/2 at R_e, 1 at infinity."""
-    n = np.asarray(n, np.float64)
-    return gammainc(2 * n, sersic_b(n) * (np.asarray(radius, np.float64) / r_e) ** (1 / n))
+    return gammainc(2 * np.asarray(n, np.float64), sersic_b(n) * np.divide(radius, r_e) ** np.divide(1, n))
 
 
 def flux_radius(fraction: ArrayLike, r_e: ArrayLike, n: ArrayLike) -> NDArray:
     """Semi-major axis that holds a share of the total flux, in the unit of r_e; the inverse of `flux_fraction`."""
     n = np.asarray(n, np.float64)
-    return r_e * (gammaincinv(2 * n, fraction) / sersic_b(n)) ** n
+    return np.asarray(r_e) * (gammaincinv(2 * n, fraction) / sersic_b(n)) ** n
 
 
 def scale_length(r_e: ArrayLike, n: ArrayLike) -> NDArray:
     """The h of I(R) = I_0 exp(-(R/h)^(1/n)), in the unit of r_e: for n = 1 the disc's scale length, R_e / 1.678."""
-    return r_e / sersic_b(n) ** np.asarray(n, np.float64)
+    return np.asarray(r_e) / sersic_b(n) ** np.asarray(n, np.float64)
 
 
 def half_light_radius(scale_length: ArrayLike, n: ArrayLike) -> NDArray:
     """R_e of a scale length h, in the unit of h; the inverse of `scale_length`."""
-    return scale_length * sersic_b(n) ** np.asarray(n, np.float64)
+    return np.asarray(scale_length) * sersic_b(n) ** np.asarray(n, np.float64)

@@ -90,30 +90,32 @@ class Canvas:
         """Factor that moves a centred image to (x, y) [pixel]."""
         return np.exp(-1j * self.ky * y)[:, None] * np.exp(-1j * self.kx * x)
 
+    def pixels(self, spectra: Complex128[np.ndarray, "c w k"]) -> Float64[np.ndarray, "c h w"]:
+        """Flux per pixel of each band, convolved with its PSF and the pixel; overwrites the spectra."""
+        for spectrum, transfer in zip(spectra, self.transfer.values(), strict=True):
+            spectrum *= transfer
+        rows = fft.ifft(spectra, axis=1, overwrite_x=True)[:, : self.size]
+        return fft.irfft(rows, axis=2)[..., : self.size]
+
 
 def draw(canvas: Canvas, galaxies: Sequence[Placed]) -> Float64[np.ndarray, "c h w"]:
     """Noise-free flux per pixel of some galaxies, convolved with the PSF and the pixel, without sky."""
-    size, bands = canvas.size, tuple(canvas.psfs)
-    spectra = np.zeros((len(bands), canvas.padded, canvas.padded // 2 + 1), complex)
-    folded = np.zeros((len(bands), size, size))
+    bands, size = len(canvas.psfs), canvas.size
+    spectra = np.zeros((bands, canvas.padded, canvas.padded // 2 + 1), complex)
+    folded = np.zeros((bands, size, size))
     for placed in galaxies:
         parts = placed.galaxy.components
-        weights = fluxes(placed.galaxy, canvas)
-        transforms = np.stack(
-            [component(canvas, part, pattern_of(placed.galaxy, name)) for name, part in parts.items()]
-        )
-        light = np.tensordot(weights, transforms, 1)
-        spectra += light * canvas.phase(placed.x, placed.y)
+        weights, phase = fluxes(placed.galaxy, canvas), canvas.phase(placed.x, placed.y)
+        transforms = [component(canvas, part, pattern_of(placed.galaxy, name)) for name, part in parts.items()]
+        for spectrum, shares in zip(spectra, weights, strict=True):
+            spectrum += sum(share * transform for share, transform in zip(shares, transforms, strict=True)) * phase
         folded += np.tensordot(weights, [wrapped(canvas, part, placed.x, placed.y) for part in parts.values()], 1)
-    for band, spectrum in zip(bands, spectra, strict=True):
-        spectrum *= canvas.transfer[band]
-    return fft.irfft2(spectra)[:, :size, :size] - folded
+    return canvas.pixels(spectra) - folded
 
 
 def draw_point(canvas: Canvas, x: float, y: float) -> Float64[np.ndarray, "c h w"]:
     """A star of unit flux in every band."""
-    spectra = np.stack([transfer * canvas.phase(x, y) for transfer in canvas.transfer.values()])
-    return fft.irfft2(spectra)[:, : canvas.size, : canvas.size]
+    return canvas.pixels(np.tile(canvas.phase(x, y), (len(canvas.psfs), 1, 1)))
 
 
 def fluxes(galaxy: Galaxy, canvas: Canvas) -> Float64[np.ndarray, "c parts"]:

@@ -19,9 +19,9 @@ from skyloom.data.mocks.draw import Canvas, Placed, draw
 from skyloom.data.mocks.observation import PIXEL_SCALE, Observation, survey_like_kids
 from skyloom.data.mocks.population import Galaxy, Population, population_for
 from skyloom.data.mocks.sample import galaxy as draw_galaxy
-from skyloom.data.mocks.truth import Isophotes, Optics, Truth, truth
+from skyloom.data.mocks.truth import Optics, Truth, half_light, truth
 from skyloom.errors import RequestError
-from skyloom.sky.photometry import magnitude, surface_brightness
+from skyloom.sky.photometry import flux, magnitude, surface_brightness
 
 THREADS = 2  # more wait for each other: GalSim holds Python's lock
 SMALLEST = 16  # side of a cutout [pixel]
@@ -133,13 +133,13 @@ def cutout(number: int, shared: Studio) -> Cutout:
         "true_stars": scene.add_stars(light, shared.neighbourhood, observation, rng),
     }
     sky = scene.sky(observation, canvas.size, rng)
-    flux, ivar = scene.observe(light, sky, observation, rng)
-    broken = scene.bad(flux.shape, observation, rng)
-    flux[broken], ivar[broken] = np.nan, 0
+    pixels, ivar = scene.observe(light, sky, observation, rng)
+    broken = scene.bad(pixels.shape, observation, rng)
+    pixels[broken], ivar[broken] = np.nan, 0
     columns = {**galaxy_columns(main, shared), **others, **sky_columns(sky, shared)}
-    columns |= profile_columns(truth(galaxy, shared.optics), shared)
+    columns |= profile_columns(galaxy, truth(galaxy, shared.optics), shared)
     name = f"mock-{shared.seed}-{number:07d}"
-    return Cutout(name, flux, ivar, tile=name, columns=columns)
+    return Cutout(name, pixels, ivar, tile=name, columns=columns)
 
 
 def galaxy_columns(placed: Placed, shared: Studio) -> dict[str, Any]:
@@ -177,18 +177,38 @@ def sky_columns(sky: scene.Sky, shared: Studio) -> dict[str, float]:
     return columns
 
 
-def profile_columns(true: Truth, shared: Studio) -> dict[str, Any]:
+def profile_columns(galaxy: Galaxy, true: Truth, shared: Studio) -> dict[str, Any]:
     """True profiles as lists on `true_sma` [arcsec], and the half-light radii that follow from them."""
-    columns: dict[str, Any] = {"true_sma": true.sma.astype(np.float32)}
-    for index, band in enumerate(shared.bands):
-        zero_point = shared.observation.exposures[band].zero_point
-        for isophotes, mark in ((true.convolved, ""), (true.intrinsic, "nopsf_")):
-            one = Isophotes(*(part[index] for part in isophotes))
-            columns[f"true_sb_{mark}{band}"] = listed(surface_brightness(one.intensity, PIXEL_SCALE, zero_point))
-            columns[f"true_ellipticity_{mark}{band}"] = listed(one.ellipticity)
-            columns[f"true_pa_{mark}{band}"] = listed(one.pa)
-            columns[f"true_cog_{mark}{band}"] = listed(magnitude(one.inside, zero_point))
-    return columns
+    zero_points = np.array([exposure.zero_point for exposure in shared.observation.exposures.values()])
+    total = flux(np.array([galaxy.magnitude(band) for band in shared.bands]), zero_points)
+    columns: dict[str, Any] = {"true_sma": listed(true.sma)}
+    for isophotes, mark in ((true.convolved, ""), (true.intrinsic, "nopsf_")):
+        lists = {
+            "sb": surface_brightness(isophotes.intensity, PIXEL_SCALE, zero_points[:, None]),
+            "ellipticity": isophotes.ellipticity,
+            "pa": isophotes.pa,
+            "cog": magnitude(isophotes.inside, zero_points[:, None]),
+        }
+        radii = half_light(isophotes.inside, total, true.sma)
+        for index, band in enumerate(shared.bands):
+            columns |= {f"true_{name}_{mark}{band}": listed(values[index]) for name, values in lists.items()}
+            columns[f"true_r_e_{mark}{band}"] = float(radii[index])
+    return columns | shape_columns(columns, shared.bands)
+
+
+def shape_columns(profiles: dict[str, Any], bands: str) -> dict[str, float]:
+    """One number each for size and shape: those of the half-light isophote without PSF, in r or else the first band."""
+    band = "r" if "r" in bands else bands[0]
+    r_e = profiles[f"true_r_e_nopsf_{band}"]
+    at, sma = np.log(r_e), np.log(profiles["true_sma"])
+    ellipticity = float(np.interp(at, sma, profiles[f"true_ellipticity_nopsf_{band}"]))
+    nearest = int(np.argmin(np.abs(sma - at)))
+    return {
+        "true_r_e": r_e,
+        "true_r_e_circularised": r_e * float(np.sqrt(1 - ellipticity)),
+        "true_ellipticity": ellipticity,
+        "true_pa": float(profiles[f"true_pa_nopsf_{band}"][nearest]),
+    }
 
 
 def listed(values) -> np.ndarray:

@@ -136,20 +136,17 @@ def observe(
     light : expected flux per pixel of all sources, without sky
     Photons are Poisson, read noise is Gaussian; the subtracted sky is assumed to be known exactly.
     """
-    exposures = observation.exposures.values()
-    gain = np.array([exposure.gain for exposure in exposures])[:, None, None]
-    dark = np.array([exposure.sky_flux for exposure in exposures])[:, None, None]
-    read = np.array([exposure.read_noise for exposure in exposures])[:, None, None]
-    electrons = np.maximum(light + dark, 0) * gain
-    variance = (electrons + read**2) / gain**2
-    flux = light
-    if observation.noise:
-        counts = rng.poisson(electrons) + read * rng.standard_normal(light.shape, np.float32)
-        flux = counts / gain - dark
-    size = light.shape[-1]
-    offset = np.arange(size) - (size - 1) / 2
-    level = sky.level[:, None, None] + sky.slope[:, :1, None] * offset + sky.slope[:, 1:, None] * offset[:, None]
-    return (flux + level).astype(np.float32), (1 / variance).astype(np.float32)
+    size, offset = light.shape[-1], np.arange(light.shape[-1]) - (light.shape[-1] - 1) / 2
+    flux, ivar = np.empty(light.shape, np.float32), np.empty(light.shape, np.float32)
+    for band, exposure in enumerate(observation.exposures.values()):
+        expected = np.maximum(light[band] + exposure.sky_flux, 0) * exposure.gain
+        ivar[band] = exposure.gain**2 / (expected + exposure.read_noise**2)
+        electrons = expected
+        if observation.noise:
+            electrons = rng.poisson(expected) + exposure.read_noise * rng.standard_normal((size, size), np.float32)
+        (along_x, along_y), level = sky.slope[band], sky.level[band] - exposure.sky_flux
+        flux[band] = electrons / exposure.gain + (level + along_x * offset + along_y * offset[:, None])
+    return flux, ivar
 
 
 def bad(shape: tuple[int, int, int], observation: Observation, rng: np.random.Generator) -> Bool[np.ndarray, "c h w"]:

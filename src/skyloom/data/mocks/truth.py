@@ -4,7 +4,7 @@ Definition. The isophote of semi-major axis a is the ellipse about the true cent
 the noise-free intensity vanish (Jedrzejewski 1987, MNRAS 226, 747, as photutils fits it: polar angle from the major
 axis, samples equally spaced along the arc). Its surface brightness is the mean intensity along it.
 With PSF: of the image convolved with the PSF and the pixel, which is what pixels contain. Without: of the light itself.
-Spiral arms have no isophotes: the ellipses are those of the galaxy without its arms, and the mean is that of the whole.
+Arms and rings have no isophotes: the ellipses are those of the galaxy without its pattern, the mean is of the whole.
 
 The galaxy is sampled on a polar grid and convolved by Hankel transforms (`skyloom.sky.hankel`): no pixels are involved,
 so the truth is independent of the drawing.
@@ -26,9 +26,12 @@ from skyloom.sky.psf import moffat_transfer, pixel_transfer
 from skyloom.sky.sersic import intensity, total_flux
 
 GRID = PolarGrid()
+RAYS = GRID.angle[::2]  # isophotes are fitted on every second direction of the grid
+SPACING = 0.125  # of the semi-major axes, in the logarithm
 FLOOR = 1e-30  # of the peak: intensities below are as good as none, and have a logarithm
-COARSE_ITERATIONS, ITERATIONS = 12, 5  # of all bands' sum, then of each band
+COARSE_ITERATIONS, ITERATIONS = 8, 6  # of all bands' sum, then of each band
 LARGEST, LARGEST_STEP = 0.95, 0.15  # ellipticity, and its change in one iteration
+WAVES = np.stack([np.ones_like(RAYS), np.cos(2 * RAYS), np.sin(2 * RAYS), np.cos(4 * RAYS), np.sin(4 * RAYS)], -1)
 
 
 class Isophotes(NamedTuple):
@@ -53,7 +56,6 @@ class Optics:
     """A canvas' bands seen from the polar grid: PSF and pixel as functions of wavenumber, and where to measure."""
 
     canvas: Canvas
-    radii: int = 48
 
     @cached_property
     def transfer(self) -> Float64[np.ndarray, "c r"]:
@@ -63,126 +65,181 @@ class Optics:
     @cached_property
     def sma(self) -> Float64[np.ndarray, "s"]:
         """From half a pixel to the corner of the cutout, equally spaced in the logarithm [arcsec]."""
-        scale = self.canvas.pixel_scale
-        return scale * np.geomspace(0.5, self.canvas.size / np.sqrt(2), self.radii)
+        first, last = 0.5, self.canvas.size / np.sqrt(2)
+        return self.canvas.pixel_scale * np.geomspace(first, last, int(np.log(last / first) / SPACING) + 2)
+
+    @cached_property
+    def window(self) -> slice:
+        """The grid's radii that an isophote can pass."""
+        reach = np.searchsorted(GRID.radius, [self.sma[0] * (1 - LARGEST), self.sma[-1]])
+        return slice(int(reach[0]) - 2, int(reach[1]) + 3)
+
+
+class Polar(NamedTuple):
+    """Images on the rays of the polar grid, within a window of its radii.
+
+    logs : ln of the intensity
+    growth : along each ray, ∫ I r dr from the centre
+    start : ln of the first radius
+    """
+
+    logs: Float64[np.ndarray, "n r a"]
+    growth: Float64[np.ndarray, "n r a"]
+    start: float
 
 
 def truth(galaxy: Galaxy, optics: Optics) -> Truth:
     """True isophotes of a galaxy in every band."""
     weights = fluxes(galaxy, optics.canvas) * optics.canvas.pixel_scale**2
-    smooth = sampled(galaxy, arms=False)
-    whole = sampled(galaxy, arms=True) if galaxy.pattern and galaxy.pattern.contrast else smooth
-    sharp = np.tensordot(weights, smooth, 1)
-    sharp_whole = sharp if whole is smooth else np.tensordot(weights, whole, 1)
-    blurred = convolved(weights, smooth, optics)
-    blurred_whole = blurred if whole is smooth else convolved(weights, whole, optics)
-    isophotes = trace(np.concatenate([blurred, sharp]), np.concatenate([blurred_whole, sharp_whole]), optics)
-    bands = len(weights)
+    smooth = whole = images(weights, sampled(galaxy, patterned=False), optics)
+    if galaxy.pattern:
+        whole = images(weights, sampled(galaxy, patterned=True), optics)
+    shape = fit(guess(galaxy, optics), smooth, optics)
+    isophotes, bands = measured(shape, polar(whole, optics), optics), len(weights)
     return Truth(
         optics.sma, Isophotes(*(part[:bands] for part in isophotes)), Isophotes(*(part[bands:] for part in isophotes))
     )
 
 
-def sampled(galaxy: Galaxy, arms: bool) -> Float64[np.ndarray, "parts r a"]:
+def sampled(galaxy: Galaxy, patterned: bool) -> Float64[np.ndarray, "parts r a"]:
     """Intensity of each component of unit flux on the polar grid [1/arcsec²]."""
-    x, y = GRID.radius[:, None] * np.cos(GRID.angle), GRID.radius[:, None] * np.sin(GRID.angle)
-    parts = galaxy.components.items()
-    return np.stack([light(part, pattern_of(galaxy, name), arms, x, y) for name, part in parts])
+    return np.stack(
+        [light(part, pattern_of(galaxy, name) if patterned else None) for name, part in galaxy.components.items()]
+    )
 
 
-def light(part: Component, pattern: Pattern | None, arms: bool, x, y):
-    """Intensity [1/arcsec²] of a component of unit flux at offsets from its centre [arcsec]."""
-    radius, angle = disc_plane(x, y, part)
-    plain = intensity(radius, 1.0, part.n) / total_flux(1.0, part.r_e, part.n, part.q)
+def light(part: Component, pattern: Pattern | None) -> Float64[np.ndarray, "r a"]:
+    """Intensity [1/arcsec²] of a component of unit flux on the polar grid."""
+    stretch, azimuth = disc_plane(np.cos(GRID.angle), np.sin(GRID.angle), part)
+    radius = GRID.radius[:, None] * stretch
+    plain = intensity(radius, 1.0, part.n, 1 / total_flux(1.0, part.r_e, part.n, part.q))
     if pattern is None:
         return plain
-    shape = pattern.modulation(radius, angle) if arms else pattern.smooth(radius)
-    return plain * shape / pattern.flux_factor(part.n)
+    return plain * pattern.modulation(radius, azimuth) / pattern.flux_factor(part.n)
 
 
-def convolved(weights, parts, optics: Optics) -> Float64[np.ndarray, "c r a"]:
-    """Each band's image on the polar grid, with its PSF and pixel."""
+def images(weights, parts, optics: Optics) -> Float64[np.ndarray, "n r a"]:
+    """Each band's image on the polar grid [flux/pixel], first with its PSF and pixel, then without."""
     spectra = np.tensordot(weights, GRID.transform(GRID.harmonics(parts)), 1)
-    return GRID.image(GRID.transform(spectra * optics.transfer[:, None, :]))
+    blurred = GRID.image(GRID.transform(spectra * optics.transfer[:, None, :]))
+    return np.concatenate([blurred, np.tensordot(weights, parts, 1)])[..., ::2]
 
 
-def trace(smooth: Float64[np.ndarray, "n r a"], whole: Float64[np.ndarray, "n r a"], optics: Optics) -> Isophotes:
-    """Fit the isophotes of `smooth` images, half of them with PSF and half without, and measure `whole` along them."""
-    kinds = smooth.reshape(2, -1, *smooth.shape[1:]).sum(1)
-    shape = fitted(np.zeros((2, len(optics.sma)), complex), logarithm(kinds), optics.sma, COARSE_ITERATIONS, every=2)
-    shape = fitted(shape.repeat(len(smooth) // 2, axis=0), logarithm(smooth), optics.sma, ITERATIONS)
-    boundary = ellipse(shape, optics.sma, GRID.angle)
-    mean = (np.exp(interpolated(logarithm(whole), boundary)[0]) * boundary).sum(-1) / boundary.sum(-1)
-    shells = whole * GRID.radius[:, None] ** 2
-    growth = np.cumsum(shells, axis=1) - shells / 2
-    area = GRID.step * 2 * np.pi / GRID.angles / optics.canvas.pixel_scale**2
-    inside = interpolated(growth, boundary)[0].sum(-1) * area
+def polar(image: Float64[np.ndarray, "n r a"], optics: Optics) -> Polar:
+    """The logarithm and the growth of images, in the window where isophotes pass."""
+    window = optics.window
+    lit = np.maximum(image[:, window], FLOOR * image.max(axis=(1, 2), keepdims=True))
+    square = GRID.radius[:, None] ** 2
+    shells = lit * square[window]
+    core = (image[:, : window.start] * square[: window.start]).sum(1, keepdims=True)
+    growth = (np.cumsum(shells, axis=1) - shells / 2 + core) * GRID.step
+    return Polar(np.log(lit), growth, float(np.log(GRID.radius[window.start])))
+
+
+def guess(galaxy: Galaxy, optics: Optics) -> Complex128[np.ndarray, "2 s"]:
+    """About the shapes ε exp(2i PA) with and without PSF: the components', weighted by their light at each sma."""
+    bands, parts = list(optics.canvas.psfs), galaxy.components
+    blur = 0.4 * np.mean([fwhm for fwhm, _ in optics.canvas.psfs.values()])
+    shapes, weights = [], []
+    for name, part in parts.items():
+        flux = np.mean([galaxy.share(name, band) for band in bands])
+        weights.append(flux * intensity(optics.sma, part.r_e, part.n, 1 / total_flux(1.0, part.r_e, part.n, part.q)))
+        q = [np.sqrt((part.q**2 * optics.sma**2 + s**2) / (optics.sma**2 + s**2)) for s in (blur, 0)]
+        shapes.append((1 - np.stack(q)) * np.exp(2j * np.deg2rad(part.pa)))
+    return (np.stack(shapes, 1) * weights).sum(1) / np.sum(weights, 0)
+
+
+def fit(
+    shape: Complex128[np.ndarray, "2 s"], smooth: Float64[np.ndarray, "n r a"], optics: Optics
+) -> Complex128[np.ndarray, "n s"]:
+    """Shapes ε exp(2i PA) of the isophotes of images, half of them with PSF and half without, from a guess of each."""
+    both = polar(smooth.reshape(2, -1, *smooth.shape[1:]).sum(1), optics)
+    for _ in range(COARSE_ITERATIONS):
+        shape = improved(shape, both, optics.sma)
+    each, shape = polar(smooth, optics), shape.repeat(len(smooth) // 2, axis=0)
+    for _ in range(ITERATIONS):
+        shape = improved(shape, each, optics.sma)
+    return shape
+
+
+def measured(shape: Complex128[np.ndarray, "n s"], whole: Polar, optics: Optics) -> Isophotes:
+    """The mean intensity along ellipses and the flux inside them."""
+    log_radius, radius = ellipse(shape, optics.sma)
+    level, _ = interpolated(whole.logs, log_radius - whole.start)
+    mean = (np.exp(level) * radius).sum(-1) / radius.sum(-1)
+    growth, _ = interpolated(whole.growth, log_radius - whole.start)
+    inside = growth.sum(-1) * 2 * np.pi / len(RAYS) / optics.canvas.pixel_scale**2
     return Isophotes(mean, np.abs(shape), np.rad2deg(np.angle(shape) / 2) % 180, inside)
 
 
-def logarithm(images: Float64[np.ndarray, "n r a"]) -> Float64[np.ndarray, "n r a"]:
-    """ln of intensities, which are floored where there is as good as none."""
-    return np.log(np.maximum(images, FLOOR * images.max(axis=(1, 2), keepdims=True)))
+def half_light(inside: Float64[np.ndarray, "n s"], total: Float64[np.ndarray, "n"], sma) -> Float64[np.ndarray, "n"]:
+    """Semi-major axis [arcsec] of the isophote with half of the total flux inside; NaN where none of `sma` reaches it.
+
+    Cubic interpolation of ln sma in the share of the flux.
+    """
+    share = inside / total[:, None]
+    above = np.clip((share < 0.5).sum(1), 2, len(sma) - 2)
+    near = above[:, None] + np.arange(-2, 2)
+    x, y = np.take_along_axis(share, near, 1), np.log(sma)[near]
+    others = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
+    weights = ((0.5 - x[:, others]) / (x[:, :, None] - x[:, others])).prod(-1)
+    return np.where(share[:, -1] > 0.5, np.exp((weights * y).sum(1)), np.nan)
 
 
-def ellipse(shape: Complex128[np.ndarray, "n s"], sma, angle) -> Float64[np.ndarray, "n s a"]:
-    """Radius along every ray of ellipses of semi-major axis sma and shape ε exp(2i PA)."""
-    q = 1 - np.abs(shape)[..., None]
-    from_major = angle - np.angle(shape)[..., None] / 2
-    return sma[:, None] * q / np.sqrt((q * np.cos(from_major)) ** 2 + np.sin(from_major) ** 2)
+def ellipse(shape: Complex128[np.ndarray, "n s"], sma):
+    """Radius along every ray of ellipses of semi-major axis sma and shape ε exp(2i PA): its logarithm, and itself."""
+    ellipticity = np.abs(shape)
+    flattening = 1 - (1 - ellipticity) ** 2
+    scaled = shape * (flattening / np.maximum(ellipticity, 1e-12) / 2)
+    below = (
+        (1 - flattening / 2)[..., None] - scaled.real[..., None] * WAVES[:, 1] - scaled.imag[..., None] * WAVES[:, 2]
+    )
+    minor = sma * (1 - ellipticity)
+    return np.log(minor)[..., None] - 0.5 * np.log(below), minor[..., None] / np.sqrt(below)
 
 
-def interpolated(values: Float64[np.ndarray, "n r a"], radius: Float64[np.ndarray, "n s a"]):
-    """Values at a radius on every ray, and their slopes in ln r: the cubic through four points."""
-    rays = values.shape[-1]
-    at = np.log(radius / GRID.radius[0]) / GRID.step
+def interpolated(values: Float64[np.ndarray, "n r a"], log_radius: Float64[np.ndarray, "n s a"]):
+    """Values at a ln radius (0 at the first) on every ray, and their slopes in it: the cubic through four points."""
+    images, radii, rays = values.shape
+    at = log_radius / GRID.step
     left = at.astype(np.intp)
     t = at - left
     flat = values.ravel()
-    index = (np.arange(len(values))[:, None, None] * GRID.radii + left) * rays + np.arange(rays)
-    before, here, there, after = (flat[index + shift * rays] for shift in (-1, 0, 1, 2))
+    index = (np.arange(images)[:, None, None] * radii + left) * rays + np.arange(rays)
+    before, here, there, after = (flat.take(index + shift * rays) for shift in (-1, 0, 1, 2))
     linear = there - before / 3 - here / 2 - after / 6
     square = (before + there) / 2 - here
     cube = (after - before) / 6 + (here - there) / 2
     return ((cube * t + square) * t + linear) * t + here, ((3 * cube * t + 2 * square) * t + linear) / GRID.step
 
 
-def fitted(
-    shape: Complex128[np.ndarray, "n s"], logs: Float64[np.ndarray, "n r a"], sma, iterations: int, every: int = 1
-):
-    """Shapes of the isophotes, from first guesses; on every ray or on every second one."""
-    logs, angle = np.ascontiguousarray(logs[..., ::every]), GRID.angle[::every]
-    waves = np.stack(
-        [wave(m * angle) for m, wave in ((0, np.cos), (2, np.cos), (2, np.sin), (4, np.cos), (4, np.sin))], -1
-    )
-    for _ in range(iterations):
-        shape = improved(shape, logs, sma, angle, waves)
-    return shape
-
-
-def improved(shape, logs, sma, angle, waves):
+def improved(shape: Complex128[np.ndarray, "n s"], image: Polar, sma) -> Complex128[np.ndarray, "n s"]:
     """One correction of every ellipse, proportional to its second harmonics over its gradient."""
-    boundary = ellipse(shape, sma, angle)
-    level, slope = interpolated(logs, boundary)
-    level = level - level.max(-1, keepdims=True)
-    values = np.exp(level)
-    second = harmonics(values, boundary, waves)
-    gradient = (boundary * values * slope).sum(-1) / boundary.sum(-1)
+    log_radius, radius = ellipse(shape, sma)
+    level, slope = interpolated(image.logs, log_radius - image.start)
+    values = np.exp(level - level.max(-1, keepdims=True))
+    second = harmonics(values, radius)
+    gradient = (radius * values * slope).sum(-1) / radius.sum(-1)
     q, turn = 1 - np.abs(shape), np.exp(1j * np.angle(shape))
     second = np.conj(second * turn)
     change = (-2 * q * second.real - 4j * q * second.imag / (1 + q)) * turn
     with np.errstate(divide="ignore", invalid="ignore"):
         change = np.where(gradient < 0, change / gradient, 0)
-    shape = shape + change * np.minimum(1, LARGEST_STEP / np.maximum(np.abs(change), 1e-12))
+    return limited(shape + change * np.minimum(1, LARGEST_STEP / np.maximum(np.abs(change), 1e-12)))
+
+
+def limited(shape: Complex128[np.ndarray, "n s"]) -> Complex128[np.ndarray, "n s"]:
+    """Ellipticities of at most LARGEST."""
     return shape * np.minimum(1, LARGEST / np.maximum(np.abs(shape), 1e-12))
 
 
-def harmonics(values, weight, waves) -> Complex128[np.ndarray, "n s"]:
+def harmonics(values, weight) -> Complex128[np.ndarray, "n s"]:
     """C of the weighted least-squares fit of mean + Re[C exp(2iθ)] to the values along each ellipse."""
-    sums = weight @ waves
+    sums = weight @ WAVES
     normal = np.empty((*sums.shape[:-1], 3, 3))
     normal[..., 0, :] = normal[..., :, 0] = sums[..., :3]
     normal[..., 1, 1], normal[..., 2, 2] = (sums[..., 0] + sums[..., 3]) / 2, (sums[..., 0] - sums[..., 3]) / 2
     normal[..., 1, 2] = normal[..., 2, 1] = sums[..., 4] / 2
-    _, cosine, sine = np.moveaxis(np.linalg.solve(normal, ((weight * values) @ waves[:, :3])[..., None])[..., 0], -1, 0)
+    right = (weight * values) @ WAVES[:, :3]
+    _, cosine, sine = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
     return cosine - 1j * sine
