@@ -1,0 +1,165 @@
+"""Profile tables as figures: rows to curves, isophotes to ellipses in pixels, and what the flags mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from skyloom.report.bands import by_wavelength
+from skyloom.report.drawing import Palette
+from skyloom.sky.profiles import Flag
+
+REMARKS = Flag.NO_WCS | Flag.NO_ZERO_POINT | Flag.NO_PIXEL_SCALE  # of the survey, not of the measurement
+MEANINGS = {
+    Flag.NO_WCS: "the survey has no WCS: position angles run from +x towards +y, not from north through east",
+    Flag.NO_ZERO_POINT: "the band has no zero point: magnitudes are instrumental, −2.5 log₁₀(flux)",
+    Flag.NO_PIXEL_SCALE: "the survey has no pixel scale: radii are in pixels, areas in square pixels",
+    Flag.TRUNCATED: "the galaxy is larger than the frame: its sky, and so its total, rests on extrapolation",
+    Flag.CROWDED: "neighbours cover more than a quarter of the ellipse of half light",
+    Flag.BAD_CENTRE: "bad pixels lie within 3 pixels of the centre",
+    Flag.UNSETTLED: "the geometry was still moving when the search for it ended",
+    Flag.OFF_CENTRE: "the fitted centre lies more than a tenth of the frame from where it was expected",
+    Flag.FAINT: "too faint for a shape: the geometry is held at the moments of the detection",
+    Flag.NOTHING: "no source, or no good pixel, in this band: the row is empty",
+}
+ROOT = 0.5  # radii are drawn on a scale of their square root: the centre and the outskirts both have room
+
+
+class Ellipse(NamedTuple):
+    """An isophote on a cutout. x, y, a, b : [pixel], 0 at the centre of the first; angle : +x towards +y [deg]"""
+
+    x: float
+    y: float
+    a: float
+    b: float
+    angle: float
+
+
+def ellipses(
+    row: Mapping[str, Any], pixel_scale: float | None, wcs: str | None, radii: Sequence[float] | None = None
+) -> list[Ellipse]:
+    """The isophotes of one row of a profile table, in pixels of its cutout; none for an empty row.
+
+    pixel_scale : [arcsec/pixel] of the survey, None if the table's radii are in pixels already
+    wcs : the cutout's header cards; used where the row's position angles are from north through east
+    radii : semi-major axes [as the table's], between which the geometry is interpolated; None: all of the row's
+    """
+    sma = np.asarray(row["sma"] or [], float)
+    if len(sma) == 0 or not np.isfinite([row["x"], row["y"]]).all():
+        return []
+    wanted = sma if radii is None else np.asarray([r for r in radii if sma[0] <= r <= sma[-1]], float)
+    ellipticity = np.interp(wanted, sma, np.asarray(row["ellipticity"], float))
+    doubled = 2 * np.radians(np.asarray(row["pa"], float))
+    angle = np.degrees(np.arctan2(*(np.interp(wanted, sma, wave(doubled)) for wave in (np.sin, np.cos)))) / 2
+    if not row["flag"] & Flag.NO_WCS:
+        angle = pixel_angle(wcs, row["x"], row["y"], angle)
+    semi_major = wanted / (pixel_scale or 1.0)
+    shapes = zip(semi_major, semi_major * (1 - ellipticity), angle % 180, strict=True)
+    return [Ellipse(row["x"], row["y"], *map(float, shape)) for shape in shapes if np.isfinite(shape).all()]
+
+
+def pixel_angle(wcs: str | None, x: float, y: float, position_angle: np.ndarray) -> np.ndarray:
+    """Position angles, north through east, as angles from +x towards +y at a pixel [deg]; NaN without a WCS."""
+    if wcs is None:
+        return np.full(np.shape(position_angle), np.nan)
+    solution = WCS(fits.Header.fromstring(wcs))
+    ra, dec = solution.wcs_pix2world(np.array([[x, y], [x + 1, y], [x, y + 1]], float), 0).T
+    east = ((ra[1:] - ra[0] + 180) % 360 - 180) * np.cos(np.radians(dec[0]))
+    to_pixels = np.linalg.inv([east, dec[1:] - dec[0]])
+    towards = np.array([np.sin(np.radians(position_angle)), np.cos(np.radians(position_angle))])
+    dx, dy = to_pixels @ towards
+    return np.degrees(np.arctan2(dy, dx))
+
+
+def shown_radii(row: Mapping[str, Any], count: int = 6) -> list[float]:
+    """A handful of radii at which to draw a row's isophotes: even steps of their square root, the last one included."""
+    sma = np.asarray(row["sma"] or [np.nan], float)
+    outer = float(sma[-1])
+    return [] if not outer > 0 else list(np.linspace(0, outer**ROOT, count + 1)[1:] ** (1 / ROOT))
+
+
+def names_of(flag: int) -> list[str]:
+    """The set bits in words, remarks on the survey left out."""
+    return [bit.name.lower().replace("_", " ") for bit in Flag if bit.name and flag & bit and not bit & REMARKS]
+
+
+def troubled(flag: np.ndarray) -> np.ndarray:
+    """True where a flag says more than what the survey did not state."""
+    return (np.asarray(flag) & ~int(REMARKS)) != 0
+
+
+def flag_counts(flags: Iterable[int]) -> dict[Flag, int]:
+    """How many rows carry each bit."""
+    counts: Counter[Flag] = Counter()
+    for flag in flags:
+        counts.update(bit for bit in Flag if flag & bit)
+    return {bit: counts[bit] for bit in Flag}
+
+
+def draw_profiles(
+    figure: Figure, rows: Sequence[Mapping[str, Any]], radius_unit: str, palette: Palette, reference: str
+) -> None:
+    """Surface brightness, ellipticity and position angle of one galaxy against radius, all its bands overlaid.
+
+    The geometry is drawn in bold for the reference band, and thin for the others.
+    """
+    light, shape, angle = figure.subplots(3, 1, sharex=True, height_ratios=(2.4, 1, 1))
+    bands = by_wavelength([row["band"] for row in rows])
+    colours = dict(zip(bands, palette.for_bands(len(bands)), strict=True))
+    for row in sorted(rows, key=lambda row: bands.index(row["band"])):
+        _curves(light, shape, angle, row, colours[row["band"]], row["band"] == reference)
+    bare = {row["band"] for row in rows if row["flag"] & Flag.NO_ZERO_POINT}
+    _label(light, shape, angle, radius_unit, rows, bool(bare))
+    handles = [light.plot([], [], color=colours[band], lw=2.2)[0] for band in bands]
+    names = [f"{band}*" if bare and len(bare) < len(bands) and band in bare else band for band in bands]
+    light.legend(handles, names, ncols=3, loc="upper right", handlelength=1.1, columnspacing=1.0, labelspacing=0.25)
+
+
+def _curves(light: Axes, shape: Axes, angle: Axes, row: Mapping[str, Any], colour: str, bold: bool) -> None:
+    sma, sb, error = (np.asarray(row[name] or [], float) for name in ("sma", "sb", "sb_error"))
+    style = {"color": colour, "lw": 1.5 if bold else 0.8, "alpha": 1.0 if bold else 0.75, "zorder": 3 if bold else 2}
+    known = np.isfinite(sb) & np.isfinite(error)
+    if known.any():
+        light.fill_between(sma[known], (sb - error)[known], (sb + error)[known], color=colour, alpha=0.22, lw=0)
+        light.plot(sma[known], sb[known], **{**style, "lw": 1.3, "alpha": 1.0})
+    if row["flag"] & (Flag.FAINT | Flag.NOTHING) or len(sma) == 0:
+        return
+    for axes, name in ((shape, "ellipticity"), (angle, "pa")):
+        values, error = (np.asarray(row[n], float) for n in (name, f"{name}_error"))
+        values = _unwrapped(values) if name == "pa" else values
+        axes.plot(sma, values, **style)
+        if bold:
+            axes.fill_between(sma, values - error, values + error, color=colour, alpha=0.22, lw=0)
+
+
+def _unwrapped(pa: np.ndarray) -> np.ndarray:
+    """Position angles without jumps of 180°, in the half circle where most of them lie."""
+    doubled = 2 * np.radians(pa)
+    centre = np.degrees(np.arctan2(np.nanmean(np.sin(doubled)), np.nanmean(np.cos(doubled)))) / 2 % 180
+    return centre + (pa - centre + 90) % 180 - 90
+
+
+def _label(light, shape, angle, radius_unit: str, rows: Sequence[Mapping[str, Any]], instrumental: bool) -> None:
+    unit = "mag arcsec$^{-2}$" if radius_unit == "arcsec" else "mag pixel$^{-2}$"
+    everything = [np.asarray(row["sb"] or [], float) for row in rows]
+    values = np.concatenate([sb[np.isfinite(sb)] for sb in everything] or [np.empty(0)])
+    if len(values):
+        light.set_ylim(np.max(values) + 0.5, np.min(values) - 0.5)
+    else:
+        light.invert_yaxis()
+    light.set_ylabel(f"{'instrumental ' if instrumental else ''}$\\mu$ [{unit}]")
+    shape.set_ylabel("ellipticity")
+    shape.set_ylim(0, 1)
+    angle.set_ylabel("PA [deg]")
+    angle.set_xlabel(f"semi-major axis [{radius_unit}]")
+    longest = max((row["sma"][-1] for row in rows if row["sma"]), default=1.0)
+    angle.set_xscale("function", functions=(lambda r: np.maximum(r, 0) ** ROOT, lambda s: s ** (1 / ROOT)))
+    angle.set_xlim(0, 1.02 * longest)
+    light.figure.align_ylabels([light, shape, angle])
