@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -89,19 +89,33 @@ def profile(
     if with_ not in ENGINES:
         raise RequestError(f"no engine {with_!r} to measure profiles with; there is {', '.join(ENGINES)}")
     survey = survey if isinstance(survey, store.Survey) else store.open(survey)
-    bands = range(len(survey.info.bands)) if band is None else [survey.info.index(band)]
+    bands = None if band is None else [survey.info.index(band)]
     destination = None if out is None else check_destination(out)
     ids = None if ids is None else list(ids)
     total = len(survey) if ids is None else len(ids)
-    rows: list[dict] = []
-    for done, chunk in enumerate(_measured(survey.read(ids=ids), survey.info, list(bands), device), 1):
-        rows += chunk
-        if progress:
-            progress(min(done * CHUNK, total), total, "profiles")
+    rows = measure_survey(survey.read(ids=ids), survey.info, bands, device, total, progress)
     table = _table(rows, survey, with_)
     if destination is not None:
         write_table(table, destination)
     return table
+
+
+def measure_survey(
+    cutouts: Iterable[Cutout],
+    info: SurveyInfo,
+    bands: Sequence[int] | None = None,
+    device: str = "cpu",
+    total: int | None = None,
+    progress: Progress | None = None,
+) -> list[dict]:
+    """Rows of the profile table for any cutouts of a survey, in their order; bands by position, None for all."""
+    bands = list(range(len(info.bands)) if bands is None else bands)
+    rows: list[dict] = []
+    for chunk in _measured(cutouts, info, bands, device):
+        rows += chunk
+        if progress:
+            progress(len(rows) // len(bands), total, "profiles")
+    return rows
 
 
 def _measured(cutouts: Iterable[Cutout], info: SurveyInfo, bands: list[int], device: str) -> Iterator[list[dict]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -56,7 +57,7 @@ def radii(shape: tuple[int, int], first: float = 0.5, growth: float = 1.1) -> Fl
 def fit_isophotes(
     flux: Float[Tensor, "b h w"],
     good: Float[Tensor, "b h w"],
-    variance: Float[Tensor, "b"],
+    noise: Float[Tensor, "b 2"],
     x: Float[Tensor, "b"],
     y: Float[Tensor, "b"],
     e1: Float[Tensor, "b r"],
@@ -67,7 +68,7 @@ def fit_isophotes(
     """Centre and shape of the isophotes of every galaxy at every radius.
 
     flux : sky-subtracted, 0 where good is 0; good : 1 for pixels of this galaxy or of blank sky, else 0
-    variance : of the sky's pixels [flux²]; x, y [pixel], e1, e2 : where the search starts
+    noise : variance of a sky pixel [flux²], and its rise per unit of light [flux]; x, y [pixel], e1, e2 : where the search starts
     Source: Jedrzejewski 1987, MNRAS 226, 747, Eqs. 1-5 (corrections from harmonics); Courteau 1996, ApJS 103, 363
     (smooth geometry in the outskirts).
     We differ: all rings move together, the shape is the pair (e1, e2), one centre serves all rings, and smoothness is a
@@ -78,14 +79,14 @@ def fit_isophotes(
     anomaly = torch.arange(ANGLES, device=flux.device, dtype=flux.dtype) * (2 * torch.pi / ANGLES)
     basis = torch.stack([torch.ones_like(anomaly), *(f(m * anomaly) for m in (1, 2) for f in (torch.sin, torch.cos))])
     trust = torch.ones(*e1.shape, ANGLES, device=flux.device, dtype=flux.dtype)
-    floor = _mean_variance(variance, sma)
     for round_ in range(rounds):
         light, seen = _read(layers, groups, x, y, sma, e1, e2, anomaly)
         harmonics, spread, trust = _harmonics(light, seen * trust, basis)
-        ring = _ring_statistics(harmonics, spread, seen, floor, sma)
+        ring = _ring_statistics(harmonics, spread, seen, noise, sma)
         previous = e1, e2
         x, y, centre_error = _move_centre(x, y, harmonics, ring, e1, e2, sma, gain=1.0 if round_ else 0.5)
         e1, e2, shape_error = _move_shape(e1, e2, harmonics, ring, sma)
+    shape_error = torch.hypot(shape_error, torch.hypot(_wiggle(e1), _wiggle(e2)))
     moved = torch.hypot(e1 - previous[0], e2 - previous[1]) / (shape_error + STEADY)
     return Isophotes(x, y, e1, e2, shape_error, centre_error, harmonics[..., 0], moved.amax(1))
 
@@ -135,26 +136,26 @@ def _independent(sma: Float[Tensor, "r"]) -> tuple[Float[Tensor, "r"], Float[Ten
     return samples, side**2
 
 
-def _mean_variance(variance: Float[Tensor, "b"], sma: Float[Tensor, "r"]) -> Float[Tensor, "b r"]:
-    """Variance of a ring's mean from sky noise alone, were all of it good."""
-    samples, pixels = _independent(sma)
-    return variance[:, None] / (samples * pixels)
-
-
-def _ring_statistics(harmonics, spread, seen, floor, sma) -> _Rings:
+def _ring_statistics(harmonics, spread, seen, noise, sma) -> _Rings:
     """Radial slope and the variance of a harmonic amplitude; a ring less than half seen, or flat, says nothing."""
     step = torch.log(sma[1] / sma[0])
     mean = harmonics[..., 0]
     share = seen.mean(-1)
-    samples, _ = _independent(sma)
-    noise = torch.maximum(floor, spread**2 / samples) / share.clamp_min(0.05)
-    structure = (spread**2 - floor * samples).clamp_min(0)
-    variance = noise + ARMS * structure
+    samples, pixels = _independent(sma)
+    expected = (noise[:, :1] + noise[:, 1:] * mean.clamp_min(0)) / pixels  # of one sample, from noise alone
+    structure = (spread**2 - expected).clamp_min(0)
+    variance = torch.maximum(expected, spread**2) / samples / share.clamp_min(0.05)
     padded = torch.cat([mean[:, :1], mean, mean[:, -1:]], 1)
     slope = (padded[:, 2:] - padded[:, :-2]) / (2 * step * sma)
-    slope_error = torch.sqrt(2 * noise) / (2 * step * sma)
+    slope_error = torch.sqrt(2 * variance) / (2 * step * sma)
     says = (share > 0.5) & (slope < -3 * slope_error)
-    return _Rings(slope, torch.where(says, 2 * variance, torch.inf))
+    return _Rings(slope, torch.where(says, 2 * (variance + ARMS * structure), torch.inf))
+
+
+def _wiggle(e: Float[Tensor, "b r"], reach: int = 6) -> Float[Tensor, "b r"]:
+    """How far each ring's shape strays from a straight line through its neighbours: arms and rings that twist the fit."""
+    padded = F.pad(e[:, None], (reach, reach), mode="replicate")
+    return e - F.avg_pool1d(padded, 2 * reach + 1, 1)[:, 0]
 
 
 def _move_centre(x, y, harmonics, ring, e1, e2, sma, gain) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ from skyloom.sky.isophotes import Isophotes, fit_isophotes, radii
 from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
+SKY_DOUBT = 1.8  # by which the formal error of the sky falls short on mocks: faint neighbours, wings that are no Sérsic's
 TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
@@ -97,7 +98,7 @@ def _fit(signal, good, variance, inside, sma) -> tuple[Isophotes, Tensor, tuple[
     h, w = signal.shape[1:]
     middle = torch.full_like(signal[:, 0, 0], (w - 1) / 2), torch.full_like(signal[:, 0, 0], (h - 1) / 2)
     x, y = expected = windowed_centre(signal * inside, *middle)
-    noise = torch.ones_like(x)
+    noise = _noise_law(signal, good, variance)
     alone = good * ~lopsided(signal, good, variance, x, y)
     e1, e2 = (e[:, None].expand(-1, len(sma)) for e in moments(signal, inside & (alone > 0), x, y))
     for rounds in ROUNDS:
@@ -106,6 +107,16 @@ def _fit(signal, good, variance, inside, sma) -> tuple[Isophotes, Tensor, tuple[
         if rounds != ROUNDS[-1]:
             alone = good * ~lopsided(signal, good, variance, x, y)
     return fit, alone, expected
+
+
+def _noise_law(signal, good, variance) -> Float[Tensor, "b 2"]:
+    """(variance of a sky pixel, its rise per unit of light), by regression of the variances on the light."""
+    count = good.sum((1, 2)).clamp_min(1)
+    light, level = ((a * good).sum((1, 2)) / count for a in (signal, variance))
+    spread = ((signal - light[:, None, None]) ** 2 * good).sum((1, 2)) / count
+    together = ((signal - light[:, None, None]) * variance * good).sum((1, 2)) / count
+    rise = (together / spread.clamp_min(1e-30)).clamp_min(0)
+    return torch.stack([(level - rise * light).clamp_min(0.1 * level), rise], -1)
 
 
 def moments(
@@ -180,7 +191,7 @@ def _sky_under(isophotes, annuli, sma, q) -> Tail:
     near = torch.maximum(half, low).clamp(4.0, furthest)
     inner, outer = (fit_tail(annuli, sma, start) for start in (near, (near * 1.5).clamp_max(furthest * 1.3)))
     disagreement = (outer.sky - inner.sky).abs()
-    return inner._replace(sky_error=torch.hypot(inner.sky_error, disagreement))
+    return inner._replace(sky_error=SKY_DOUBT * torch.hypot(inner.sky_error, disagreement))
 
 
 def _last_ring(light: Tensor, error: Tensor, share: Tensor) -> Tensor:
