@@ -61,5 +61,5 @@ def test_the_snippets_of_a_page_run(page, folder, tiny_survey_once):
             command = [sys.executable, "-c", python_so_far]
         else:
             command = ["bash", "-euc", code]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
