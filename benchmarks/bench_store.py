@@ -44,7 +44,9 @@ def cutouts(n: int) -> Iterator[sl.Cutout]:
     for number in range(n):
         y, x = divmod(number * 37 % 4096, 64)
         here = np.s_[:, y : y + 256, x : x + 256]
-        yield sl.Cutout(f"object-{number}", sheet[here] + np.float32(number), weights[here].copy())
+        sky, rms = np.full(3, number, np.float32), np.ones(3, np.float32)
+        flux, ivar = sheet[here] + np.float32(number), weights[here].copy()
+        yield sl.Cutout(f"object-{number}", flux, ivar, sky=sky, sky_rms=rms)
 
 
 def write_skyloom(path: Path, n: int) -> None:
