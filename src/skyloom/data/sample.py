@@ -39,7 +39,8 @@ BANDS = (
     Band("Ks", 30.0, 1.03),
 )
 DETECTION_BAND = 2  # r
-MESH = 256  # of the background map [pixel]: the large spiral is 180 long
+OPTICAL = ("u", "g", "r", "i")
+MESH, INFRARED_MESH = 256, 128  # cells of the background map [pixel]; the infrared sky is less even
 SATURATION = 4.5e-8  # in r [flux]: the peaks of its dozen brightest stars pile up above
 TOO_NEGATIVE = -8.0  # no sky is that far below itself [rms]: holes in stars, remains of bad columns
 GROW = 4  # by which sources are widened before the sky is looked at [pixel]
@@ -52,7 +53,8 @@ CITATION = (
 )
 LICENCE = "LGPL-3 (ProFound package data); survey data © ESO, see ATTRIBUTION.md beside the files"
 NOTES = (
-    "The sky was removed: a background map in cells of 256 pixels, measured with sources masked, from each band.",
+    "The sky was removed: a background map measured with sources masked, in cells of 256 pixels in u, g, r, i and of "
+    "128 in Z, Y, J, H, Ks.",
     "Sky steps were subtracted from u, g, r, i in columns 380–904 and in the corner x < 110, y ≥ 2330, and from H in "
     "rows 1625–1744, as medians along the step in pieces of 200 pixels; objects there have in_bad_strip.",
     "Bad columns of u, g and r, and pixels more than 8 rms below the sky, have ivar 0.",
@@ -131,7 +133,7 @@ def read_field() -> tuple[Field, Float32[np.ndarray, "c h w"]]:
     sources = mask_sources(flux)
     rms, good = np.empty_like(flux), np.empty(flux.shape, bool)
     for image, noise, sound, band in zip(flux, rms, good, BANDS, strict=True):
-        level, noise[:] = background_map(image, ~sources, MESH)
+        level, noise[:] = background_map(image, ~sources, MESH if band.name in OPTICAL else INFRARED_MESH)
         image -= level
         sound[:] = image > TOO_NEGATIVE * noise
         _mend(image, sound, ~sources, [defect for defect in read_defects() if band.name in defect.bands.split()])
