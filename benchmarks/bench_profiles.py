@@ -153,7 +153,9 @@ def report(code, found, seconds, cutouts, blended):
     failed = sum(one is None for one in found)
     print(f"\n{code}: {seconds:.3f} CPU s/galaxy, {failed} of {len(found)} failed")
     points = judge(cutouts, found)
-    print(f"{'bin':>12} {'n':>6} {'median |Δμ|':>12} {'worst galaxy':>13} {'with companion':>15} {'68 %':>6} {'90 %':>6}")
+    print(
+        f"{'bin':>12} {'n':>6} {'median |Δμ|':>12} {'worst galaxy':>13} {'with companion':>15} {'68 %':>6} {'90 %':>6}"
+    )
     for low, high in BINS:
         inside = (points["truth"] >= low) & (points["truth"] < high)
         size = np.abs(points["deviation"])

@@ -27,7 +27,9 @@ def check_destination(path: str | Path) -> Path:
         raise RequestError(f"{path}: a table ends in {', '.join(FORMATS)}; got {path.suffix or 'no suffix'!r}")
     folder = path.parent
     if path.is_dir() or not folder.is_dir():
-        raise StoreError(f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no folder ' + str(folder)}")
+        raise StoreError(
+            f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no folder ' + str(folder)}"
+        )
     if not os.access(folder, os.W_OK):
         raise StoreError(f"{path} cannot be written: the folder is read-only; choose another")
     return path

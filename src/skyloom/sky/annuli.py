@@ -132,9 +132,7 @@ def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
     first = torch.arange(b, device=flux.device, dtype=torch.int32)[:, None, None] * bins
     index = (first + fine * SECTORS + sector).flatten()
     sums = [torch.bincount(index, v.flatten(), b * bins) for v in (good, flux * good, variance * good)]
-    number, light, scatter = (
-        s.view(b, -1, SECTORS)[:, :-1].reshape(b, r, FINE, SECTORS).to(flux.dtype) for s in sums
-    )
+    number, light, scatter = (s.view(b, -1, SECTORS)[:, :-1].reshape(b, r, FINE, SECTORS).to(flux.dtype) for s in sums)
     profile, area = isophotes.intensity, _whole_area(isophotes, sma)
     for _ in range(2):  # the first profile was read on averaged pixels; its own annuli give the slope better
         reduced = (light - number * _excess(profile)[..., None]).sum(2)

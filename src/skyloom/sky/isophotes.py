@@ -64,11 +64,14 @@ def fit_isophotes(
     e2: Float[Tensor, "b r"],
     sma: Float[Tensor, "r"],
     rounds: int,
+    walk: float = WALK,
+    arms: float = ARMS,
 ) -> Isophotes:
     """Centre and shape of the isophotes of every galaxy at every radius.
 
     flux : sky-subtracted, 0 where good is 0; good : 1 for pixels of this galaxy or of blank sky, else 0
     noise : variance of a sky pixel [flux²], and its rise per unit of light [flux]; x, y [pixel], e1, e2 : where the search starts
+    walk, arms : the prior; a large walk and arms = 0 let every ring follow its own light, arms and all
     Source: Jedrzejewski 1987, MNRAS 226, 747, Eqs. 1-5 (corrections from harmonics); Courteau 1996, ApJS 103, 363
     (smooth geometry in the outskirts).
     We differ: all rings move together, the shape is the pair (e1, e2), one centre serves all rings, and smoothness is a
@@ -82,10 +85,10 @@ def fit_isophotes(
     for round_ in range(rounds):
         light, seen = _read(layers, groups, x, y, sma, e1, e2, anomaly)
         harmonics, spread, trust = _harmonics(light, seen * trust, basis)
-        ring = _ring_statistics(harmonics, spread, seen, noise, sma)
+        ring = _ring_statistics(harmonics, spread, seen, noise, sma, arms)
         previous = e1, e2
         x, y, centre_error = _move_centre(x, y, harmonics, ring, e1, e2, sma, gain=1.0 if round_ else 0.5)
-        e1, e2, shape_error = _move_shape(e1, e2, harmonics, ring, sma)
+        e1, e2, shape_error = _move_shape(e1, e2, harmonics, ring, sma, walk)
     shape_error = torch.hypot(shape_error, torch.hypot(_wiggle(e1), _wiggle(e2)))
     moved = torch.hypot(e1 - previous[0], e2 - previous[1]) / (shape_error + STEADY)
     return Isophotes(x, y, e1, e2, shape_error, centre_error, harmonics[..., 0], moved.amax(1))
@@ -136,7 +139,7 @@ def _independent(sma: Float[Tensor, "r"]) -> tuple[Float[Tensor, "r"], Float[Ten
     return samples, side**2
 
 
-def _ring_statistics(harmonics, spread, seen, noise, sma) -> _Rings:
+def _ring_statistics(harmonics, spread, seen, noise, sma, arms) -> _Rings:
     """Radial slope and the variance of a harmonic amplitude; a ring less than half seen, or flat, says nothing."""
     step = torch.log(sma[1] / sma[0])
     mean = harmonics[..., 0]
@@ -149,7 +152,7 @@ def _ring_statistics(harmonics, spread, seen, noise, sma) -> _Rings:
     slope = (padded[:, 2:] - padded[:, :-2]) / (2 * step * sma)
     slope_error = torch.sqrt(2 * variance) / (2 * step * sma)
     says = (share > 0.5) & (slope < -3 * slope_error)
-    return _Rings(slope, torch.where(says, 2 * (variance + ARMS * structure), torch.inf))
+    return _Rings(slope, torch.where(says, 2 * (variance + arms * structure), torch.inf))
 
 
 def _wiggle(e: Float[Tensor, "b r"], reach: int = 6) -> Float[Tensor, "b r"]:
@@ -172,7 +175,7 @@ def _move_centre(x, y, harmonics, ring, e1, e2, sma, gain) -> tuple[Tensor, Tens
     return x + gain * dx.clamp(-2, 2), y + gain * dy.clamp(-2, 2), total.rsqrt()
 
 
-def _move_shape(e1, e2, harmonics, ring, sma) -> tuple[Tensor, Tensor, Tensor]:
+def _move_shape(e1, e2, harmonics, ring, sma, walk) -> tuple[Tensor, Tensor, Tensor]:
     """The most probable shapes given the rings' corrections and the random walk, and their error."""
     ellipticity, angle = ellipticity_and_angle(e1, e2)
     q = 1 - ellipticity
@@ -184,10 +187,10 @@ def _move_shape(e1, e2, harmonics, ring, sma) -> tuple[Tensor, Tensor, Tensor]:
     says = precision > 0
     de1 = torch.where(says, (along * cos - across * sin).clamp(-0.2, 0.2), 0.0)
     de2 = torch.where(says, (along * sin + across * cos).clamp(-0.2, 0.2), 0.0)
-    walk = 1 / (WALK**2 * torch.log(sma[1] / sma[0]))
+    stiffness = 1 / (walk**2 * torch.log(sma[1] / sma[0]))
     links = torch.zeros(len(sma), len(sma), device=sma.device, dtype=torch.float64)
     steps = torch.arange(len(sma) - 1, device=sma.device)
-    links[steps, steps + 1] = links[steps + 1, steps] = -walk.double()
+    links[steps, steps + 1] = links[steps + 1, steps] = -stiffness.double()
     links -= torch.diag(links.sum(1))
     matrix = links + torch.diag_embed(precision.double().clamp_max(1e8) + 1e-3)
     targets = precision.double().clamp_max(1e8)[..., None] * torch.stack([e1 + de1, e2 + de2], -1).double()

@@ -18,7 +18,9 @@ from skyloom.sky.isophotes import Isophotes, fit_isophotes, radii
 from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
-SKY_DOUBT = 1.8  # by which the formal error of the sky falls short on mocks: faint neighbours, wings that are no Sérsic's
+SKY_DOUBT = (
+    1.8  # by which the formal error of the sky falls short on mocks: faint neighbours, wings that are no Sérsic's
+)
 TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
@@ -167,7 +169,9 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
     growth = grow(steady, annuli.noise, 1 - ellipticity, sma, last.clamp_min(0), tail)
     growth = growth._replace(enclosed=torch.where(inside, growth.enclosed, torch.nan))
     faint = torch.isinf(isophotes.centre_error) | (last < 4)
-    truncated = (light.gather(1, last.clamp_min(0)[:, None])[:, 0] > 5 * light_error.gather(1, last.clamp_min(0)[:, None])[:, 0])
+    truncated = (
+        light.gather(1, last.clamp_min(0)[:, None])[:, 0] > 5 * light_error.gather(1, last.clamp_min(0)[:, None])[:, 0]
+    )
     flag = truncated * int(Flag.TRUNCATED) | (isophotes.moved > 3) * int(Flag.UNSETTLED) | faint * int(Flag.FAINT)
     return Profiles(
         isophotes.x, isophotes.y, sma, light, light_error, ellipticity, isophotes.shape_error, angle, angle_error,

@@ -45,9 +45,7 @@ def spline_sample(
     return torch.einsum("bnij,bni,bnj->bn", taps, weight_y, weight_x)
 
 
-def pyramid(
-    flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"], levels: int
-) -> list[Float[Tensor, "b 2 h w"]]:
+def pyramid(flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"], levels: int) -> list[Float[Tensor, "b 2 h w"]]:
     """(good flux, good fraction) at 1, 2, 4 … pixels a side, sharpened so that `sample_layer` does not blur.
 
     flux must be 0 where good is 0. Averaging over a box and reading it bilinearly convolves the sky with a kernel of known
