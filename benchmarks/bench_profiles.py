@@ -1,11 +1,11 @@
-"""How fast and how true are surface brightness profiles? skyloom beside photutils and AutoProf, on the same mock galaxies.
+"""How fast and how true are surface brightness profiles? skyloom beside photutils and AutoProf on the same mocks.
 
-Every code gets the same pixels; photutils and AutoProf also get skyloom's mask of neighbours, and photutils its sky level
-and moments to start from. The truth is that of `skyloom mock`: the mean light on the isophotes of the noise-free image.
+Every code gets the same pixels; photutils and AutoProf also get skyloom's mask of neighbours, and photutils its sky
+level and the moments to start from. The truth is that of `skyloom mock`: the mean light on the isophotes of the noise-free image.
 
-Expected: time linear in the number of galaxies; errors set by pixel noise in the bright bins and by the sky in the faintest.
-Run: python benchmarks/bench_profiles.py [--n 20] [--speed 400] [--codes skyloom photutils autoprof] [--autoprof PYTHON]
-AutoProf (GPL) pins old astropy and numpy: give the Python of an environment of its own, made with `pip install autoprof`.
+Expected: time linear in the number of galaxies; errors set by pixel noise, in the faintest bin by the sky.
+Run: python benchmarks/bench_profiles.py [--n 20] [--speed 400] [--codes CODE ...] [--autoprof PYTHON]
+AutoProf (GPL) pins old astropy and numpy: give the Python of an environment made for it with `pip install autoprof`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ for image in sorted(folder.glob("g*.fits")):
     try:
         Isophote_Pipeline(loggername=str(folder / "log")).Process_Image(dict(
             ap_process_mode="image", ap_image_file=str(image), ap_name=image.stem, ap_saveto=str(folder) + "/",
-            ap_mask_file=str(folder / f"mask-{image.name}"), ap_pixscale=scale, ap_zeropoint=zero_point, ap_doplot=False))
+            ap_mask_file=str(folder / f"mask-{image.name}"), ap_pixscale=scale, ap_zeropoint=zero_point,
+            ap_doplot=False))
     except Exception as fault:
         print("failed", image.stem, repr(fault))
     (folder / f"{image.stem}.seconds").write_text(str(time.process_time() - started))
@@ -114,7 +115,7 @@ def read_autoprof(path):
 
 
 def judge(cutouts, found) -> dict:
-    """Deviations from the truth, their stated errors and the true SB of all points, and which galaxy each belongs to."""
+    """Deviations from the truth, stated errors and true SB of all points, and the galaxy that each belongs to."""
     parts = []
     for k, (cutout, one) in enumerate(zip(cutouts, found, strict=True)):
         if one is None:

@@ -155,8 +155,14 @@ def measure_chunk(cutouts: tuple[Cutout, ...], info: SurveyInfo, bands: list[int
             stacked(np.float32(skies[i][0][band]) for i, band in pairs),
             stacked(np.float32(skies[i][1][band]) for i, band in pairs),
         )
-    profiles = Profiles(*(type(p)(*(q.cpu() for q in p)) if isinstance(p, tuple) else p.cpu() for p in profiles))
+    profiles = _on_cpu(profiles)
     return [_row(cutouts[i], info, band, profiles, k) for k, (i, band) in enumerate(pairs)]
+
+
+def _on_cpu(profiles: Profiles) -> Profiles:
+    growth = profiles.growth._replace(**{name: part.cpu() for name, part in profiles.growth._asdict().items()})
+    others = {name: part.cpu() for name, part in profiles._asdict().items() if name != "growth"}
+    return profiles._replace(**others, growth=growth)
 
 
 def _sky(cutout: Cutout) -> tuple[np.ndarray, np.ndarray]:
@@ -222,7 +228,7 @@ def _isophotal_radius(p: Profiles, k: int, n: int, scale: float, zero_point: flo
 
 
 def _sky_angle(header: str | None, x, y, angle: Float[np.ndarray, "r"]) -> tuple[Float[np.ndarray, "r"], bool]:
-    """Angles from +x towards +y [deg] as position angles, north through east, at (x, y); and whether that was possible."""
+    """Angles from +x towards +y [deg] as position angles, north through east, at (x, y); and whether that could be."""
     if header is None:
         return angle, False
     wcs = WCS(fits.Header.fromstring(header))

@@ -19,8 +19,10 @@ def windowed_centre(
 ) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
     """Centre [pixel] of the light under a Gaussian window of rms `width`, which follows it from a first guess.
 
-    Goes at most REACH pixels along each axis, and stays on the nearest concentration of light: a bright companion a few widths away does not draw it.
-    Source: the windowed positions of SExtractor, Bertin & Arnouts 1996. We differ: fixed width and number of rounds.
+    Goes at most REACH pixels along each axis, and stays on the nearest concentration of light: a bright companion a few
+    widths away does not draw it.
+    Source: the windowed positions of SExtractor, Bertin & Arnouts 1996.
+    We differ: fixed width and number of rounds.
     """
     first = x, y
     rows, columns = (torch.arange(n, device=signal.device, dtype=signal.dtype) for n in signal.shape[1:])
@@ -55,7 +57,9 @@ def lopsided(
     light, seen, noise = planes.unbind(1)
     rows, columns = (torch.arange(n, device=x.device, dtype=x.dtype) * 2 + 0.5 for n in light.shape[1:])
     dx, dy = columns - x[:, None], rows - y[:, None]
-    turned = F.grid_sample(planes, _points(x[:, None] - dx, y[:, None] - dy, light.shape[1:]), align_corners=False)
+    turned = F.grid_sample(
+        planes, _points(x[:, None] - dx, y[:, None] - dy, (light.shape[1], light.shape[2])), align_corners=False
+    )
     opposite, unseen, counter_noise = turned.unbind(1)
     error = ((noise + counter_noise) / 36).sqrt()
     both = (seen > 0.5) & (unseen > 0.5)

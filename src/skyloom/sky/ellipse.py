@@ -58,7 +58,7 @@ def stretch_table(
     e2: Float[Tensor, "b r"],
     rounds: int = 6,
 ) -> Float[Tensor, "b n m"]:
-    """ln(a/ρ): how much longer the semi-major axis a of the isophote through a point is than its distance ρ to the centre.
+    """ln(a/ρ): the semi-major axis a of the isophote through a point over the point's distance ρ to the centre.
 
     log_radius, angle : polar coordinates of the points, ln ρ [ρ in pixels] and the angle from +x towards +y [rad]
     log_sma : equally spaced natural logarithms of the radii at which the shapes are given; constant beyond its ends

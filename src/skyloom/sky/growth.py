@@ -15,7 +15,7 @@ _TAIL_DOUBT = 0.5  # fraction of the extrapolated flux that enters the error of 
 
 
 class Growth(NamedTuple):
-    """enclosed : flux within each isophote; total : with the extrapolated tail; half_light : semi-major axis [pixel]."""
+    """Flux within each isophote; total, with the extrapolated tail; semi-major axis that holds half of it [pixel]."""
 
     enclosed: Float[Tensor, "b r"]
     enclosed_error: Float[Tensor, "b r"]
@@ -79,7 +79,7 @@ def _beyond(tail: Tail, sma, q, last, step) -> Float[Tensor, "b"]:
 def radius_where(
     values: Float[Tensor, "b r"], level: Float[Tensor, "b"], sma: Float[Tensor, "r"], rising: bool
 ) -> Float[Tensor, "b"]:
-    """First radius, by interpolation in log radius, at which `values` crosses `level` for good; NaN where it never does.
+    """First radius, by interpolation in log radius, at which `values` crosses `level`; NaN where it never does.
 
     rising : the crossing is from below to above (a curve of growth) rather than downwards (a profile)
     """

@@ -1,7 +1,7 @@
 """All isophotes of many galaxies, fitted together: centre, ellipticity and position angle against radius.
 
-On a trial ellipse the light is I₀ + A₁ sin E + B₁ cos E + A₂ sin 2E + B₂ cos 2E; the first harmonics say how far the centre is
-off, the second how far the shape is. Each round reads every ellipse of every galaxy, turns the harmonics into
+On a trial ellipse the light is I₀ + A₁ sin E + B₁ cos E + A₂ sin 2E + B₂ cos 2E; the first harmonics say how far the
+centre is off, the second how far the shape is. Each round reads every ellipse of every galaxy, turns the harmonics into
 corrections with errors, and lets a random-walk prior along log radius carry the shape across rings that say little.
 """
 
@@ -70,7 +70,8 @@ def fit_isophotes(
     """Centre and shape of the isophotes of every galaxy at every radius.
 
     flux : sky-subtracted, 0 where good is 0; good : 1 for pixels of this galaxy or of blank sky, else 0
-    noise : variance of a sky pixel [flux²], and its rise per unit of light [flux]; x, y [pixel], e1, e2 : where the search starts
+    noise : variance of a sky pixel [flux²], and its rise per unit of light [flux]
+    x, y [pixel], e1, e2 : where the search starts
     walk, arms : the prior; a large walk and arms = 0 let every ring follow its own light, arms and all
     Source: Jedrzejewski 1987, MNRAS 226, 747, Eqs. 1-5 (corrections from harmonics); Courteau 1996, ApJS 103, 363
     (smooth geometry in the outskirts).
@@ -156,7 +157,7 @@ def _ring_statistics(harmonics, spread, seen, noise, sma, arms) -> _Rings:
 
 
 def _wiggle(e: Float[Tensor, "b r"], reach: int = 6) -> Float[Tensor, "b r"]:
-    """How far each ring's shape strays from a straight line through its neighbours: arms and rings that twist the fit."""
+    """How far a ring's shape strays from a straight line through its neighbours: arms that twist the fit."""
     padded = F.pad(e[:, None], (reach, reach), mode="replicate")
     return e - F.avg_pool1d(padded, 2 * reach + 1, 1)[:, 0]
 

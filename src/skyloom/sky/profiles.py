@@ -86,7 +86,7 @@ def extract(
     good = (usable & ~_grown_neighbours(sources, central)).to(flux.dtype)
     signal = torch.where(good > 0, (flux - start[:, None, None]) / unit[:, None, None], 0.0)
     variance = torch.where(good > 0, 1 / (ivar * unit[:, None, None] ** 2), 0.0)
-    sma = radii(tuple(flux.shape[1:])).to(flux.device)
+    sma = radii((flux.shape[1], flux.shape[2])).to(flux.device)
     isophotes, good, expected = _fit(signal, good, variance, sources == central[:, None, None], sma)
     signal, variance = signal * good, variance * good
     annuli = measure(signal, good, variance, isophotes, sma)

@@ -48,8 +48,8 @@ def spline_sample(
 def pyramid(flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"], levels: int) -> list[Float[Tensor, "b 2 h w"]]:
     """(good flux, good fraction) at 1, 2, 4 … pixels a side, sharpened so that `sample_layer` does not blur.
 
-    flux must be 0 where good is 0. Averaging over a box and reading it bilinearly convolves the sky with a kernel of known
-    variance; subtracting half that variance times the Laplacian cancels it to fourth order.
+    flux must be 0 where good is 0. Averaging over a box and reading it bilinearly convolves the image with a kernel of
+    known variance; subtracting half that variance times the Laplacian cancels it to fourth order.
     """
     h, w = flux.shape[1:]
     side = 2 ** (levels - 1)

@@ -22,7 +22,7 @@ class Tail(NamedTuple):
 
     sky, sky_error : [flux/pixel]
     start : a₀, the radius from which it was fitted [pixel]
-    log_light : ln of the light at a₀; slope : −d ln I / d ln a at a₀; index : n
+    log_light : ln of the light at a₀; slope : −d ln I / d ln a at a₀; n : Sérsic index
     """
 
     sky: Float[Tensor, "b"]
@@ -30,11 +30,11 @@ class Tail(NamedTuple):
     start: Float[Tensor, "b"]
     log_light: Float[Tensor, "b"]
     slope: Float[Tensor, "b"]
-    index: Float[Tensor, "b"]
+    n: Float[Tensor, "b"]
 
     def light(self, sma: Float[Tensor, "b r"]) -> Float[Tensor, "b r"]:
         """Light of the tail [flux/pixel] at semi-major axes `sma` [pixel], without the sky."""
-        return _law(self.log_light, self.slope, self.index, sma / self.start[:, None])
+        return _law(self.log_light, self.slope, self.n, sma / self.start[:, None])
 
 
 def _law(log_light, slope, index, ratio) -> Tensor:
