@@ -118,7 +118,7 @@ def studio(
 
 def cutout(number: int, shared: Studio) -> Cutout:
     """Object `number` of a mock survey; all of its randomness comes from the seed and the number."""
-    rng = np.random.default_rng([shared.seed, 0, number])
+    rng = generator(shared, number)
     canvas, observation = shared.optics.canvas, shared.observation
     galaxy = draw_galaxy(shared.population, shared.bands, rng)
     centre = (canvas.size - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
@@ -140,6 +140,11 @@ def cutout(number: int, shared: Studio) -> Cutout:
     columns |= profile_columns(galaxy, truth(galaxy, shared.optics), shared)
     name = f"mock-{shared.seed}-{number:07d}"
     return Cutout(name, pixels, ivar, tile=name, columns=columns)
+
+
+def generator(shared: Studio, number: int) -> np.random.Generator:
+    """The randomness of one object."""
+    return np.random.default_rng([shared.seed, 0, number])
 
 
 def galaxy_columns(placed: Placed, shared: Studio) -> dict[str, Any]:

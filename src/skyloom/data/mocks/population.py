@@ -133,7 +133,7 @@ class Population:
     """
 
     name: str = "field"
-    magnitudes: tuple[float, float] = (17.0, 22.5)
+    magnitudes: tuple[float, float] = (17.0, 22.0)
     count_slope: float = 0.38
     early_fraction: float = 0.29
     late_log_n: tuple[float, float] = (0.035, 0.207)

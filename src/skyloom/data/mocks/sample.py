@@ -117,12 +117,8 @@ def decorate(galaxy: Galaxy, population: Population, rng: np.random.Generator) -
         )
         return Galaxy("spiral", galaxy.components, arms)
     if spiral <= choice < ring:
-        shape = {
-            "ring": rng.uniform(0.5, 2),
-            "ring_radius": rng.uniform(0.8, 1.5),
-            "ring_width": rng.uniform(0.15, 0.3),
-        }
-        return Galaxy("ringed", galaxy.components, Pattern(**shape))
+        height, radius, width = rng.uniform(0.2, 0.8), rng.uniform(0.8, 1.5), rng.uniform(0.15, 0.3)
+        return Galaxy("ringed", galaxy.components, Pattern(ring=height, ring_radius=radius, ring_width=width))
     return galaxy
 
 

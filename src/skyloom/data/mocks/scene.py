@@ -94,10 +94,10 @@ def add_stars(image, near: Neighbourhood, observation: Observation, rng: np.rand
     for _ in range(count):
         low = 10 ** (0.15 * (16 - 24))
         magnitude = 24 + np.log10(low + (1 - low) * rng.random()) / 0.15
-        phase = tuple(int(step) for step in rng.integers(-2, 2, 2))
-        flux = [10 ** (0.4 * (near.canvas.zero_points[band] - magnitude - STAR[band])) for band in near.bands]
+        colours = np.array([STAR[band] - near.canvas.zero_points[band] for band in near.bands], np.float32)
+        star = near.star((int(rng.integers(-2, 2)), int(rng.integers(-2, 2))))
         x, y = rng.integers(0, side, 2) - 32
-        add(image, near.star(phase) * np.float32(flux)[:, None, None], int(x), int(y))
+        add(image, star * 10 ** (-0.4 * (colours[:, None, None] + np.float32(magnitude))), int(x), int(y))
     return int(count)
 
 

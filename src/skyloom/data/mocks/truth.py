@@ -29,9 +29,10 @@ GRID = PolarGrid()
 RAYS = GRID.angle[::2]  # isophotes are fitted on every second direction of the grid
 SPACING = 0.125  # of the semi-major axes, in the logarithm
 FLOOR = 1e-30  # of the peak: intensities below are as good as none, and have a logarithm
-COARSE_ITERATIONS, ITERATIONS = 8, 6  # of all bands' sum, then of each band
+COARSE_ITERATIONS, ITERATIONS = 4, 3  # of all bands' sum, then of each band
 LARGEST, LARGEST_STEP = 0.95, 0.15  # ellipticity, and its change in one iteration
-WAVES = np.stack([np.ones_like(RAYS), np.cos(2 * RAYS), np.sin(2 * RAYS), np.cos(4 * RAYS), np.sin(4 * RAYS)], -1)
+TURNS = np.exp(2j * RAYS)
+WAVES = np.stack([np.ones_like(RAYS), TURNS.real, TURNS.imag, (TURNS**2).real, (TURNS**2).imag], -1)
 
 
 class Isophotes(NamedTuple):
@@ -164,7 +165,7 @@ def fit(
 
 def measured(shape: Complex128[np.ndarray, "n s"], whole: Polar, optics: Optics) -> Isophotes:
     """The mean intensity along ellipses and the flux inside them."""
-    log_radius, radius = ellipse(shape, optics.sma)
+    log_radius, radius, _ = ellipse(shape, optics.sma)
     level, _ = interpolated(whole.logs, log_radius - whole.start)
     mean = (np.exp(level) * radius).sum(-1) / radius.sum(-1)
     growth, _ = interpolated(whole.growth, log_radius - whole.start)
@@ -186,16 +187,16 @@ def half_light(inside: Float64[np.ndarray, "n s"], total: Float64[np.ndarray, "n
     return np.where(share[:, -1] > 0.5, np.exp((weights * y).sum(1)), np.nan)
 
 
-def ellipse(shape: Complex128[np.ndarray, "n s"], sma):
-    """Radius along every ray of ellipses of semi-major axis sma and shape ε exp(2i PA): its logarithm, and itself."""
-    ellipticity = np.abs(shape)
-    flattening = 1 - (1 - ellipticity) ** 2
-    scaled = shape * (flattening / np.maximum(ellipticity, 1e-12) / 2)
-    below = (
-        (1 - flattening / 2)[..., None] - scaled.real[..., None] * WAVES[:, 1] - scaled.imag[..., None] * WAVES[:, 2]
-    )
-    minor = sma * (1 - ellipticity)
-    return np.log(minor)[..., None] - 0.5 * np.log(below), minor[..., None] / np.sqrt(below)
+def ellipse(shape: Complex128[np.ndarray, "n s"], sma) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Along every ray of ellipses of semi-major axis sma and shape ε exp(2i PA): ln r, r, and exp(2iφ).
+
+    φ is the ray's angle from the major axis.
+    """
+    size = np.abs(shape)
+    q2 = ((1 - size) ** 2)[..., None]
+    double = np.where(size > 0, shape.conj() / np.maximum(size, 1e-12), 1)[..., None] * TURNS
+    square = q2 / (0.5 + 0.5 * q2 - (0.5 - 0.5 * q2) * double.real)
+    return 0.5 * np.log(square) + np.log(sma)[:, None], np.sqrt(square) * sma[:, None], double
 
 
 def interpolated(values: Float64[np.ndarray, "n r a"], log_radius: Float64[np.ndarray, "n s a"]):
@@ -214,18 +215,27 @@ def interpolated(values: Float64[np.ndarray, "n r a"], log_radius: Float64[np.nd
 
 
 def improved(shape: Complex128[np.ndarray, "n s"], image: Polar, sma) -> Complex128[np.ndarray, "n s"]:
-    """One correction of every ellipse, proportional to its second harmonics over its gradient."""
-    log_radius, radius = ellipse(shape, sma)
+    """One Newton step of every ellipse towards vanishing second harmonics; none where the light does not fall outward.
+
+    The harmonics change with the shape because the boundary moves along the rays, through intensities of known slope.
+    """
+    log_radius, radius, double = ellipse(shape, sma)
     level, slope = interpolated(image.logs, log_radius - image.start)
     values = np.exp(level - level.max(-1, keepdims=True))
-    second = harmonics(values, radius)
-    gradient = (radius * values * slope).sum(-1) / radius.sum(-1)
-    q, turn = 1 - np.abs(shape), np.exp(1j * np.angle(shape))
-    second = np.conj(second * turn)
-    change = (-2 * q * second.real - 4j * q * second.imag / (1 + q)) * turn
-    with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.where(gradient < 0, change / gradient, 0)
+    steps = values * slope * moved(shape, radius / sma[:, None], double)
+    back = np.where(shape == 0, 1, shape / np.maximum(np.abs(shape), 1e-12))
+    second, along, across = (harmonic * back for harmonic in harmonics(np.concatenate([values[None], steps]), radius))
+    determinant = (along.conj() * across).imag
+    safe = np.where(((radius * values * slope).sum(-1) < 0) & (determinant < 0), determinant, -np.inf)
+    change = ((across.conj() * second).imag - 1j * (along.conj() * second).imag) / safe * back
     return limited(shape + change * np.minimum(1, LARGEST_STEP / np.maximum(np.abs(change), 1e-12)))
+
+
+def moved(shape: Complex128[np.ndarray, "n s"], radius, double) -> Float64[np.ndarray, "2 n s a"]:
+    """Changes of ln r on every ray with the ellipticity, and with 2ε times the PA; radius in units of the sma."""
+    q = 1 - np.abs(shape[..., None])
+    over = (radius / q) ** 2 / 2
+    return np.stack([(double.real - 1) / q * over, (1 + q) / 2 * double.imag * over])
 
 
 def limited(shape: Complex128[np.ndarray, "n s"]) -> Complex128[np.ndarray, "n s"]:
@@ -233,13 +243,13 @@ def limited(shape: Complex128[np.ndarray, "n s"]) -> Complex128[np.ndarray, "n s
     return shape * np.minimum(1, LARGEST / np.maximum(np.abs(shape), 1e-12))
 
 
-def harmonics(values, weight) -> Complex128[np.ndarray, "n s"]:
-    """C of the weighted least-squares fit of mean + Re[C exp(2iθ)] to the values along each ellipse."""
+def harmonics(values: Float64[np.ndarray, "k n s a"], weight) -> Complex128[np.ndarray, "k n s"]:
+    """C of the weighted least-squares fit of mean + Re[C exp(2iθ)] to values along each ellipse."""
     sums = weight @ WAVES
     normal = np.empty((*sums.shape[:-1], 3, 3))
     normal[..., 0, :] = normal[..., :, 0] = sums[..., :3]
     normal[..., 1, 1], normal[..., 2, 2] = (sums[..., 0] + sums[..., 3]) / 2, (sums[..., 0] - sums[..., 3]) / 2
     normal[..., 1, 2] = normal[..., 2, 1] = sums[..., 4] / 2
-    right = (weight * values) @ WAVES[:, :3]
-    _, cosine, sine = np.moveaxis(np.linalg.solve(normal, right[..., None])[..., 0], -1, 0)
-    return cosine - 1j * sine
+    right = np.moveaxis((weight * values) @ WAVES[:, :3], 0, -1)
+    fitted = np.linalg.solve(normal, right)
+    return np.moveaxis(fitted[..., 1, :] - 1j * fitted[..., 2, :], -1, 0)
