@@ -1,7 +1,7 @@
 """Every ```python and ```bash block of the README and of docs/ runs, in order, in an empty folder per page.
 
 A page may use `kids.lance` and `mocks.lance` without making them: then they are the eight galaxies of conftest.py.
-`<!-- not run: why -->` above a block leaves it out; `<!-- slow -->` anywhere on a page makes the page a slow test.
+`<!-- not run: why -->` above a block leaves it out. A page that builds the sample survey is a slow test.
 """
 
 import os
@@ -17,6 +17,7 @@ import skyloom as sl
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n\n?)?^```(python|bash)\n(.*?)^```", re.M | re.S)
+SLOW = re.compile(r"skyloom (ingest sample|tour)|sl\.(sample|tour)\(|ingest\(\"sample")
 SHIM = '#!/bin/sh\nexec "{python}" -m skyloom "$@"\n'
 
 
@@ -26,10 +27,15 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 def pages() -> list:
-    slow = pytest.mark.slow
     found = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if blocks(page)]
-    marks = {page: slow if "<!-- slow -->" in page.read_text(encoding="utf-8") else () for page in found}
+    marks = {page: pytest.mark.slow if SLOW.search(script(blocks(page))) else () for page in found}
     return [pytest.param(page, marks=marks[page], id=str(page.relative_to(ROOT))) for page in found]
+
+
+def script(snippets: list[tuple[str, str]]) -> str:
+    """One Python program that runs the blocks in order; what one block names, the next ones know."""
+    lines = {"python": "{code}", "bash": "import subprocess\nsubprocess.run(['bash', '-euc', {code!r}], check=True)"}
+    return "\n".join(lines[language].format(code=code) for language, code in snippets)
 
 
 def makes(code: str, survey: str) -> bool:
@@ -52,14 +58,11 @@ def test_the_snippets_of_a_page_run(page, folder, tiny_survey_once):
     for survey in ("kids.lance", "mocks.lance"):
         if not any(makes(code, survey) for _, code in snippets):
             shutil.copytree(tiny_survey_once, folder / survey)
-    path = os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(sl.__file__).parents[1])}
-    python_so_far = ""
-    for language, code in snippets:
-        if language == "python":
-            python_so_far += code
-            command = [sys.executable, "-c", python_so_far]
-        else:
-            command = ["bash", "-euc", code]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{code}\n{done.stdout}{done.stderr}"
+    changes = {
+        "PATH": os.pathsep.join([str(folder / "bin"), os.environ["PATH"]]),
+        "PYTHONPATH": str(Path(sl.__file__).parents[1]),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    command = [sys.executable, "-c", script(snippets)]
+    done = subprocess.run(command, cwd=folder, env=os.environ | changes, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
