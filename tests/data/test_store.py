@@ -369,15 +369,17 @@ def test_a_duplicate_of_a_stored_object_is_named_and_changes_nothing(survey):
     assert files(survey.path) == before and len(sl.open(survey.path)) == 20
 
 
-def test_an_error_of_the_source_passes_through_and_changes_nothing(survey, monkeypatch):
+@pytest.mark.parametrize("base", [Exception, ValueError, OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_an_error_of_the_source_passes_through_and_changes_nothing(survey, monkeypatch, base, after):
     monkeypatch.setattr(rows, "BATCH_ROWS", 2)
     before = files(survey.path)
 
-    class Torn(Exception):
+    class Torn(base):
         pass
 
     def stream():
-        yield from several(7, first=20)
+        yield from several(after, first=20)
         raise Torn("page 3")
 
     with pytest.raises(Torn, match="page 3"):
@@ -453,11 +455,12 @@ def test_data_that_are_cut_short_say_so(survey, how):
             reading()
 
 
-def test_verify_finds_a_pixel_that_changed_on_disk(survey):
+@pytest.mark.parametrize(("byte", "mask"), [(0, 1), (3, 0x40)])  # the last bit of a pixel; its exponent
+def test_verify_finds_a_pixel_that_changed_on_disk(survey, byte, mask):
     (file,) = (survey.path / "data").iterdir()
     content = bytearray(file.read_bytes())
     where = content.find(bits(next(survey.read()).flux))
-    content[where] ^= 1
+    content[where + byte] ^= mask
     file.write_bytes(content)
     with pytest.raises(StoreError, match="hash"):
         sl.open(survey.path).verify()

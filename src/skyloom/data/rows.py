@@ -63,7 +63,7 @@ class RowStream:
         self.info, self.chain = info, chain
         self.fields = list(fields) or fixed_fields(info)
         self.ids = set(ids)
-        self.fault: BaseException | None = None  # what the source of the cutouts raised, if it did
+        self.fault: BaseException | None = None  # what the cutouts raised, if they did
         self._empty: dict[str, None] = {}
         self._waiting: pa.RecordBatch | None = None
 
@@ -81,26 +81,28 @@ class RowStream:
     def _run(self, first: pa.RecordBatch, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         self._waiting = None
         yield first
-        try:
-            for batch in batches:
-                if batch.schema != first.schema:
-                    self._waiting = batch
-                    return
-                yield batch
-        except BaseException as fault:
-            self.fault = fault
-            raise
+        for batch in batches:
+            if batch.schema != first.schema:
+                self._waiting = batch
+                return
+            yield batch
 
     def _batches(self, cutouts: Iterable[Cutout]) -> Iterator[pa.RecordBatch]:
         held: list[Cutout] = []
-        for cutout in cutouts:
-            self._check(cutout)
-            held.append(cutout)
-            if len(held) * cutout.flux.nbytes >= BATCH_BYTES or len(held) >= BATCH_ROWS:
+        try:
+            for cutout in cutouts:
+                self._check(cutout)
+                held.append(cutout)
+                if len(held) * cutout.flux.nbytes >= BATCH_BYTES or len(held) >= BATCH_ROWS:
+                    yield self._batch(held)
+                    held = []
+            if held:
                 yield self._batch(held)
-                held = []
-        if held:
-            yield self._batch(held)
+        except GeneratorExit:
+            raise
+        except BaseException as fault:
+            self.fault = fault
+            raise
 
     def _check(self, cutout: Cutout) -> None:
         wanted = (len(self.info.bands), *self.info.shape)
