@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from skyloom.sky.resample import box_mean, dilate
+
 EXCESS = 5.0  # of the smoothed difference, in units of its noise
 CONTRAST = 0.35  # and of the light on the opposite side, which arms and dust do not balance exactly
 MARGIN = 2  # pairs of pixels by which what was found is grown: its wings are fainter than its core
@@ -53,7 +55,7 @@ def lopsided(
     """
     h, w = signal.shape[1:]
     planes = F.avg_pool2d(F.pad(torch.stack([signal, good, variance], 1), (0, w % 2, 0, h % 2)), 2)
-    planes = F.avg_pool2d(planes, 3, 1, 1)
+    planes = box_mean(planes)
     light, seen, noise = planes.unbind(1)
     rows, columns = (torch.arange(n, device=x.device, dtype=x.dtype) * 2 + 0.5 for n in light.shape[1:])
     dx, dy = columns - x[:, None], rows - y[:, None]
@@ -66,8 +68,7 @@ def lopsided(
     scale = seen / unseen.clamp_min(0.5)
     found = both & (light - scale * opposite > EXCESS * error + CONTRAST * scale * opposite.clamp_min(0))
     outside = dx[:, None, :] ** 2 + dy[:, :, None] ** 2 > NUCLEUS**2
-    grown = F.max_pool2d((found & outside)[:, None].to(x.dtype), 2 * MARGIN + 1, 1, MARGIN)[:, 0] > 0
-    return (grown & outside).repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :h, :w]
+    return (dilate(found & outside, MARGIN) & outside).repeat_interleave(2, 1).repeat_interleave(2, 2)[:, :h, :w]
 
 
 def _points(x: Float[Tensor, "b w"], y: Float[Tensor, "b h"], binned: tuple[int, int]) -> Float[Tensor, "b h w 2"]:

@@ -6,7 +6,6 @@ from enum import IntFlag
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from skyloom.sky.companions import lopsided, windowed_centre
 from skyloom.sky.ellipse import ellipticity_and_angle
 from skyloom.sky.growth import Growth, grow, radius_where
 from skyloom.sky.isophotes import Isophotes, fit_isophotes, radii
+from skyloom.sky.resample import dilate
 from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
@@ -140,20 +140,19 @@ def moments(
 
 def _grown_neighbours(sources: Tensor, central: Tensor) -> Tensor:
     """Pixels of other sources, each grown by a margin that suits its size: their wings reach past their threshold."""
-    other = torch.where(sources == central[:, None, None], 0, sources).long()
     b, count = len(sources), int(sources.max()) + 1
-    offset = torch.arange(b, device=sources.device)[:, None, None] * count
-    pixels = torch.bincount((other + offset).flatten(), minlength=b * count)
-    radius = (pixels.double() / torch.pi).sqrt()[other + offset]
-    mask = torch.zeros_like(other, dtype=torch.bool)
-    for least, margin in zip((0, *MARGINS[:-1]), MARGINS, strict=True):
-        here = (other > 0) & (radius / 3 > least) & ((radius / 3 <= margin) | (margin == MARGINS[-1]))
+    number = sources.long() + torch.arange(b, device=sources.device)[:, None, None] * count
+    radius = (torch.bincount(number.flatten(), minlength=b * count) / torch.pi).sqrt()
+    size = torch.bucketize(radius / 3, torch.tensor(MARGINS[:-1], device=sources.device)) + 1
+    size.view(b, count)[:, 0] = 0  # the sky
+    size.view(b, count).scatter_(1, central.long()[:, None], 0)
+    size = size.to(torch.uint8)[number]
+    mask = size > 0
+    for step, margin in enumerate(MARGINS, 1):
+        here = size == step
         if here.any():
-            spread = here.to(torch.float32)[:, None]
-            for _ in range(margin):  # alternating square and cross: close to a disc
-                spread = F.max_pool2d(spread, 3, 1, 1)
-            mask |= spread[:, 0] > 0
-    return mask & (sources != central[:, None, None]) | (other > 0)
+            mask |= dilate(here, margin) & (sources != central[:, None, None])
+    return mask
 
 
 def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 _POLE = 3**0.5 - 2  # of the cubic B-spline's inverse filter
@@ -85,3 +85,26 @@ def sample_layer(
     grid = torch.stack([(2 * x + 1) / (side * w) - 1, (2 * y + 1) / (side * h) - 1], -1)
     flux, good = F.grid_sample(layer, grid, mode="bilinear", padding_mode="zeros", align_corners=False).unbind(1)
     return flux / good.clamp_min(1e-6), good
+
+
+def box_mean(planes: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """Mean over 3 × 3 pixels; outside the frame counts as zero."""
+    padded = F.pad(planes, (1, 1, 1, 1))
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    return (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9
+
+
+def dilate(mask: Bool[Tensor, "b h w"], margin: int) -> Bool[Tensor, "b h w"]:
+    """A mask grown by `margin` pixels to every side, corners included; reach doubles with every pass."""
+    for axis in (1, 2):
+        reach = 0
+        while reach < margin:
+            step = min(reach + 1, margin - reach)
+            kept = mask.shape[axis] - step
+            if kept <= 0:
+                break
+            grown = mask.clone()
+            grown.narrow(axis, step, kept).logical_or_(mask.narrow(axis, 0, kept))
+            grown.narrow(axis, 0, kept).logical_or_(mask.narrow(axis, step, kept))
+            mask, reach = grown, reach + step
+    return mask
