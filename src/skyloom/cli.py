@@ -280,5 +280,9 @@ def tour(
 ) -> None:
     """Show the whole story on the real field that comes with skyloom, offline, in minutes."""
     with job(as_json) as progress:
-        page = sl.tour(out, progress=progress)
-        finish(f"look at {page}", {"report": str(page)}, as_json)
+        summary = sl.tour(out, progress=progress)
+        finish(
+            f"{summary['galaxies']} galaxies in {summary['elapsed']:.0f} s; look at {summary['report']}",
+            summary,
+            as_json,
+        )

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from skyloom.report.bands import by_wavelength
-from skyloom.report.drawing import Palette
+from skyloom.report.drawing import Palette, margins
 from skyloom.report.profiles import troubled
 from skyloom.sky.profiles import Flag
 
@@ -110,6 +110,7 @@ class Population:
 def draw_population(figure: Figure, people: Population, palette: Palette) -> None:
     """Magnitude, size and shape; size and colour against magnitude; the mean profile."""
     axes = figure.subplots(2, 3)
+    margins(figure, 0.55, 0.45, wspace=0.3, hspace=0.3)
     band = people.reference
     mag, half = people.column("mag"), people.column("r_e")
     magnitude = f"{'instrumental ' if people.instrumental else ''}{band} [mag]"
@@ -133,6 +134,7 @@ def draw_population(figure: Figure, people: Population, palette: Palette) -> Non
 def draw_by_band(figure: Figure, people: Population, palette: Palette) -> None:
     """How the median galaxy changes from band to band: its size and its light, relative to the reference band."""
     sizes, lights = figure.subplots(1, 2)
+    margins(figure, 0.6, 0.3, wspace=0.2)
     places = np.arange(len(people.bands))
     quantities = (
         (sizes, lambda band: people.column("r_e", band) / people.column("r_e")),

@@ -25,7 +25,6 @@ TYPE = {
     "mathtext.fontset": "stix",
     "font.size": 10,
     "axes.labelsize": 10,
-    "axes.titlesize": 10,
     "legend.fontsize": 9,
     "xtick.labelsize": 9,
     "ytick.labelsize": 9,
@@ -75,12 +74,21 @@ def css_variables(palette: Palette) -> str:
 
 def drawn(draw: Callable[[Figure], None], width: float, height: float, palette: Palette) -> Figure:
     """A figure of width × height [inch], styled and drawn on."""
-    colours = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), palette.ink)
+    colours = dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), palette.ink
+    )
     with matplotlib.rc_context({**TYPE, **colours}):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height))
         draw(figure)
-        figure.draw_without_rendering()
     return figure
+
+
+def margins(
+    figure: Figure, left: float, bottom: float, right: float = 0.08, top: float = 0.08, **spaces: float
+) -> None:
+    """Set the margins of a figure [inch]; fixed ones take a fifth of the time of those that matplotlib works out."""
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height, **spaces)
 
 
 def inline_svg(draw: Callable[[Figure], None], width: float, height: float, name: str, alternative: str) -> str:

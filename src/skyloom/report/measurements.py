@@ -99,11 +99,11 @@ def chapters(measured: Measured, name: str, suffix: str = "") -> list[Chapter]:
 
 def mosaic_chapter(measured: Measured, title: str) -> Chapter:
     """The galaxies that reach farthest, as pictures."""
-    rows = largest(measured.rows.to_pylist(), TILES)
+    rows = largest(measured.people.rows.to_pylist(), TILES) or largest(measured.rows.to_pylist(), TILES)
     pictures = measured.portraits(rows, side=96)
     known = [row for row in rows if row["object_id"] in pictures]
     shown = [(pictures[row["object_id"]], _hint(row, measured), "") for row in known]
-    said = f"The {count(len(shown), 'galaxy')} of {measured.rows.num_rows:,} whose light is measured farthest out."
+    said = f"The {count(len(shown), 'largest galaxy')} of {measured.rows.num_rows:,}, those with flags left out."
     return Chapter(title, figure(tiles(shown), f"{said} {measured.caption}", "mosaic"))
 
 
@@ -123,9 +123,11 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
         for k, row in enumerate(rows)
     )
     if not objects:
-        return Chapter(title, paragraph("No profile has a point that stands above its error: there is nothing to draw."))
+        return Chapter(
+            title, paragraph("No profile has a point that stands above its error: there is nothing to draw.")
+        )
     caption = (
-        f"The {count(len(rows), 'galaxy')} without flags whose light is measured farthest out. Surface brightness with its "
+        f"The {count(len(rows), 'galaxy')} without flags that are largest at 26 mag arcsec<sup>−2</sup>. Surface brightness with its "
         f"1σ error in every band (the sky's error included); ellipticity and position angle of band {measured.reference} in "
         f"bold, with their errors, those of the other bands thin. Radii are drawn on a scale of their square root."
     )
@@ -143,27 +145,26 @@ def _object(measured: Measured, row, every: Sequence[Mapping[str, Any]], picture
     def draw(drawing: Figure) -> None:
         draw_profiles(drawing, every, unit, SCREEN, measured.reference)
 
+    here = pa.Table.from_pylist([row], measured.table.schema)
+    shape, angle = (at_half_light(here, name)[0] for name in ("ellipticity", "pa"))
     lines = (
         f"{band} = {with_error(row['mag'], row['mag_error'])} mag",
         f"<i>R</i><sub>e</sub> = {with_error(row['r_e'], row['r_e_error'])} {unit}",
         f"<i>R</i><sub>26</sub> = {number(row['r_26'])} {unit}",
-        f"sky = {_in_errors(row['sky'], row['sky_error'])}",
+        f"ellipticity = {number(shape)}, PA = {number(angle, 0)}° at <i>R</i><sub>e</sub>",
     )
-    svg = inline_svg(draw, 3.5, 4.3, name, f"Profiles of {escape(row['object_id'])}")
+    svg = inline_svg(draw, 3.1, 3.9, name, f"Profiles of {escape(row['object_id'])}")
     side = f'<div class="portrait">{picture}<p>{"<br>".join(lines)}</p></div>'
     return f'<div class="object"><h3>{escape(row["object_id"])}</h3>{side}<div>{svg}</div></div>'
-
-
-def _in_errors(sky: float, error: float) -> str:
-    """The sky under a galaxy, in units of its own error."""
-    return f"{number(sky / error, 1)} of its own 1σ errors" if error and np.isfinite(sky / error) else MISSING
 
 
 def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
     """Distributions of the clean galaxies, with numbers that say how many stand behind them."""
     people = measured.people
     if len(people.rows) == 0:
-        return Chapter(title, paragraph(f"No galaxy has a clean profile in {measured.reference}; see what failed, below."))
+        return Chapter(
+            title, paragraph(f"No galaxy has a clean profile in {measured.reference}; see what failed, below.")
+        )
     rows = [
         (escape(n.name), f"{n.n:,}", with_error(n.median, n.error, 3), f"{number(n.low)} to {number(n.high)}", n.unit)
         for n in people.numbers()
@@ -173,7 +174,7 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
         f"{count(len(people.rows), 'galaxy')} of {measured.rows.num_rows:,} have a clean profile in {people.reference}; only "
         f"these enter this chapter. Errors of medians are from {300} bootstrap resamples."
     )
-    svg = inline_svg(lambda f: draw_population(f, people, SCREEN), 8.6, 5.2, f"{name}-people", "Distributions")
+    svg = inline_svg(lambda f: draw_population(f, people, SCREEN), 10.4, 6.0, f"{name}-people", "Distributions")
     colour = people.colour()
     caption = (
         "Magnitude, half-light radius (semi-major axis) and ellipticity there, medians in "
@@ -185,7 +186,9 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
         caption += f" The colour {colour[0]} is the difference of total magnitudes, not corrected for dust or redshift."
     body = paragraph(said) + table(head, rows) + figure(svg, caption, "drawn")
     if len(people.bands) > 2:
-        svg = inline_svg(lambda f: draw_by_band(f, people, SCREEN), 8.6, 2.7, f"{name}-bands", "Size and light by band")
+        svg = inline_svg(
+            lambda f: draw_by_band(f, people, SCREEN), 10.4, 3.0, f"{name}-bands", "Size and light by band"
+        )
         body += figure(
             svg,
             f"Half-light radius and light of the median galaxy in every band, relative to its own in {people.reference}: median "
@@ -245,7 +248,9 @@ def _by_band(measured: Measured) -> str:
         faintest = float(np.median(reach)) if reach else np.nan
         typical = float(np.nanmedian(errors)) if np.isfinite(errors).any() else np.nan
         empty = int(((flags & int(Flag.NOTHING)) != 0).sum())
-        rows.append((escape(band), f"{len(here):,}", f"{len(good):,}", f"{empty:,}", number(typical, 3), number(faintest)))
+        rows.append(
+            (escape(band), f"{len(here):,}", f"{len(good):,}", f"{empty:,}", number(typical, 3), number(faintest))
+        )
     head = ("band", "profiles", "clean", "empty", "median error of mag", "median μ of the last point")
     return table(head, rows)
 
@@ -258,7 +263,13 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
     others = [band for band in measured.people.bands if band != measured.reference]
     mags = {band: _by_object(measured.table, band) for band in others}
     unit, band = measured.people.radius_unit, escape(measured.reference)
-    head = ("object", f"{band} [mag]", f"<i>R</i><sub>e</sub> [{unit}]", f"<i>R</i><sub>26</sub> [{unit}]", "ellipticity")
+    head = (
+        "object",
+        f"{band} [mag]",
+        f"<i>R</i><sub>e</sub> [{unit}]",
+        f"<i>R</i><sub>26</sub> [{unit}]",
+        "ellipticity",
+    )
     head += ("PA [deg]", *(f"{escape(other)} [mag]" for other in others), "flags")
     lines = []
     for k in order:
@@ -267,7 +278,10 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
             escape(row["object_id"]),
             Cell(with_error(row["mag"], row["mag_error"]), row["mag"]),
             Cell(with_error(row["r_e"], row["r_e_error"]), row["r_e"]),
-            *(Cell(number(value, digits), float(value)) for value, digits in ((row["r_26"], 2), (ellipticity[k], 2), (pa_[k], 0))),
+            *(
+                Cell(number(value, digits), float(value))
+                for value, digits in ((row["r_26"], 2), (ellipticity[k], 2), (pa_[k], 0))
+            ),
         ]
         for other in others:
             value = mags[other].get(row["object_id"], np.nan)

@@ -112,7 +112,9 @@ def _measured(path: Path, surveys: Sequence[Survey]) -> Measured:
     rows = read_table(path)
     missing = [name for name in NEEDED if name not in rows.column_names]
     if missing:
-        raise RequestError(f"{path} is not a profile table: it has no column {', '.join(missing)}; skyloom profile makes one")
+        raise RequestError(
+            f"{path} is not a profile table: it has no column {', '.join(missing)}; skyloom profile makes one"
+        )
     hashes = (rows.schema.metadata or {}).get(b"survey_hash", b"").decode().split()
     return Measured(path.name, rows, tuple(survey for survey in surveys if survey.content_hash in hashes))
 
@@ -135,12 +137,16 @@ def _lead(surveys: Sequence[Survey], tables: Sequence[Measured]) -> str:
     sentences = []
     for group in kindred(surveys):
         bands = ", ".join(group[0].info.band_names)
-        sentences.append(f"{count(len(group[0]), 'object')} in {escape(bands)}, from {escape(group[0].info.source or 'a survey')}.")
+        sentences.append(
+            f"{count(len(group[0]), 'object')} in {escape(bands)}, from {escape(group[0].info.source or 'a survey')}."
+        )
     for measured in tables:
         flags = measured.table["flag"].to_numpy(zero_copy_only=False)
         objects = count(len(set(measured.table["object_id"].to_pylist())), "galaxy")
         good = f"{int((~troubled(flags)).sum()):,} of the {count(len(flags), 'profile')} are clean"
-        sentences.append(f"{objects} measured in {count(len(measured.people.bands), 'band')}: {good}." if len(flags) else "")
+        sentences.append(
+            f"{objects} measured in {count(len(measured.people.bands), 'band')}: {good}." if len(flags) else ""
+        )
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -173,7 +179,9 @@ def _processor() -> str:
     """The processor's name as its system gives it."""
     listing = Path("/proc/cpuinfo")
     if listing.exists():
-        names = (line.partition(":")[2].strip() for line in listing.read_text().splitlines() if line.startswith("model name"))
+        names = (
+            line.partition(":")[2].strip() for line in listing.read_text().splitlines() if line.startswith("model name")
+        )
         return next(names, platform.machine())
     return platform.processor() or platform.machine()
 
@@ -183,7 +191,10 @@ def _citing(surveys: Sequence[Survey]) -> Chapter:
     said = dict.fromkeys((survey.info.citation, survey.info.licence) for survey in surveys)
     pairs = [("software", f"skyloom {__version__}, BSD-3-Clause; the file CITATION.cff of its source has the entry.")]
     for citation, licence in said:
-        pairs += [("data", escape(citation) or "the survey states no citation"), ("terms", escape(licence) or "none stated")]
+        pairs += [
+            ("data", escape(citation) or "the survey states no citation"),
+            ("terms", escape(licence) or "none stated"),
+        ]
     pairs.append(("methods", "Each method's paper is named in its documentation and listed in docs/papers.md."))
     return Chapter("How to cite", facts(pairs))
 

@@ -60,9 +60,7 @@ def _whole_bins(box: tuple[slice, slice], side: int) -> tuple[slice, slice]:
     return rows, columns
 
 
-def isophote_marks(
-    row: Mapping[str, Any], info: SurveyInfo, wcs: str | None, box: tuple[slice, slice]
-) -> str:
+def isophote_marks(row: Mapping[str, Any], info: SurveyInfo, wcs: str | None, box: tuple[slice, slice]) -> str:
     """Isophotes as SVG ellipses over a crop whose first row is at the bottom."""
     thin = [_mark(ellipse, box, "#ffffff", 0.9) for ellipse in ellipses(row, info.pixel_scale, wcs, shown_radii(row))]
     bold = [_mark(ellipse, box, "#ff9f43", 1.6) for ellipse in ellipses(row, info.pixel_scale, wcs, [row["r_e"]])]
@@ -100,5 +98,10 @@ def tiles(pictures: Iterable[tuple[str, str, str]]) -> str:
 
 
 def largest(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """The rows whose profiles reach farthest, first the farthest."""
-    return sorted((row for row in rows if row["sma"]), key=lambda row: -row["sma"][-1])[:count]
+    """The rows with the largest radius of 26 mag/arcsec², first the largest; by R_e where there is no such radius."""
+    return sorted((row for row in rows if row["sma"]), key=lambda row: -_size(row))[:count]
+
+
+def _size(row: Mapping[str, Any]) -> float:
+    sizes = (row.get("r_26"), row["r_e"])
+    return next((size for size in sizes if size is not None and np.isfinite(size)), 0.0)

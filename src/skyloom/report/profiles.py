@@ -11,9 +11,10 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from skyloom.report.bands import by_wavelength
-from skyloom.report.drawing import Palette
+from skyloom.report.drawing import Palette, margins
 from skyloom.sky.profiles import Flag
 
 REMARKS = Flag.NO_WCS | Flag.NO_ZERO_POINT | Flag.NO_PIXEL_SCALE  # of the survey, not of the measurement
@@ -110,11 +111,13 @@ def draw_profiles(
 
     The geometry is drawn in bold for the reference band, and thin for the others.
     """
-    light, shape, angle = figure.subplots(3, 1, sharex=True, height_ratios=(2.4, 1, 1))
+    light, shape, angle = figure.subplots(3, 1, sharex=True, height_ratios=(2.5, 1, 1))
+    margins(figure, 0.52, 0.42, top=0.04, hspace=0.06)
     bands = by_wavelength([row["band"] for row in rows])
     colours = dict(zip(bands, palette.for_bands(len(bands)), strict=True))
+    half_circle = next((_middle_angle(row["pa"]) for row in rows if row["band"] == reference), 90.0)
     for row in sorted(rows, key=lambda row: bands.index(row["band"])):
-        _curves(light, shape, angle, row, colours[row["band"]], row["band"] == reference)
+        _curves((light, shape, angle), row, colours[row["band"]], row["band"] == reference, half_circle)
     bare = {row["band"] for row in rows if row["flag"] & Flag.NO_ZERO_POINT}
     _label(light, shape, angle, radius_unit, rows, bool(bare))
     handles = [light.plot([], [], color=colours[band], lw=2.2)[0] for band in bands]
@@ -122,7 +125,10 @@ def draw_profiles(
     light.legend(handles, names, ncols=3, loc="upper right", handlelength=1.1, columnspacing=1.0, labelspacing=0.25)
 
 
-def _curves(light: Axes, shape: Axes, angle: Axes, row: Mapping[str, Any], colour: str, bold: bool) -> None:
+def _curves(
+    panels: tuple[Axes, Axes, Axes], row: Mapping[str, Any], colour: str, bold: bool, half_circle: float
+) -> None:
+    light, shape, angle = panels
     sma, sb, error = (np.asarray(row[name] or [], float) for name in ("sma", "sb", "sb_error"))
     style = {"color": colour, "lw": 1.5 if bold else 0.8, "alpha": 1.0 if bold else 0.75, "zorder": 3 if bold else 2}
     known = np.isfinite(sb) & np.isfinite(error)
@@ -133,17 +139,19 @@ def _curves(light: Axes, shape: Axes, angle: Axes, row: Mapping[str, Any], colou
         return
     for axes, name in ((shape, "ellipticity"), (angle, "pa")):
         values, error = (np.asarray(row[n], float) for n in (name, f"{name}_error"))
-        values = _unwrapped(values) if name == "pa" else values
+        values = half_circle + (values - half_circle + 90) % 180 - 90 if name == "pa" else values
         axes.plot(sma, values, **style)
         if bold:
             axes.fill_between(sma, values - error, values + error, color=colour, alpha=0.22, lw=0)
 
 
-def _unwrapped(pa: np.ndarray) -> np.ndarray:
-    """Position angles without jumps of 180°, in the half circle where most of them lie."""
-    doubled = 2 * np.radians(pa)
-    centre = np.degrees(np.arctan2(np.nanmean(np.sin(doubled)), np.nanmean(np.cos(doubled)))) / 2 % 180
-    return centre + (pa - centre + 90) % 180 - 90
+def _middle_angle(pa: Sequence[float] | None) -> float:
+    """The mean of position angles [deg], which repeat after 180; 90 for none."""
+    doubled = 2 * np.radians(np.asarray(pa or [np.nan], float))
+    doubled = doubled[np.isfinite(doubled)]
+    if len(doubled) == 0:
+        return 90.0
+    return float(np.degrees(np.arctan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2 % 180)
 
 
 def _label(light, shape, angle, radius_unit: str, rows: Sequence[Mapping[str, Any]], instrumental: bool) -> None:
@@ -156,10 +164,13 @@ def _label(light, shape, angle, radius_unit: str, rows: Sequence[Mapping[str, An
         light.invert_yaxis()
     light.set_ylabel(f"{'instrumental ' if instrumental else ''}$\\mu$ [{unit}]")
     shape.set_ylabel("ellipticity")
-    shape.set_ylim(0, 1)
+    shape.set_ylim(0, 0.99)
     angle.set_ylabel("PA [deg]")
     angle.set_xlabel(f"semi-major axis [{radius_unit}]")
     longest = max((row["sma"][-1] for row in rows if row["sma"]), default=1.0)
     angle.set_xscale("function", functions=(lambda r: np.maximum(r, 0) ** ROOT, lambda s: s ** (1 / ROOT)))
     angle.set_xlim(0, 1.02 * longest)
+    for axes, places in ((light, 6), (shape, 3), (angle, 4)):
+        axes.yaxis.set_major_locator(MaxNLocator(places, steps=[1, 2, 5, 10], prune="both" if axes is angle else None))
+        axes.minorticks_off()
     light.figure.align_ylabels([light, shape, angle])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from skyloom.data.store import Survey
 from skyloom.report.distributions import DRAWN
-from skyloom.report.drawing import SCREEN, Palette, inline_svg
+from skyloom.report.drawing import SCREEN, Palette, inline_svg, margins
 from skyloom.report.galaxies import look_of
 from skyloom.report.markup import MISSING, Chapter, bullets, count, facts, figure, number, paragraph, short, table
 from skyloom.report.portraits import portrait, tiles
@@ -80,7 +80,9 @@ def _per_band(survey: Survey, name: str) -> np.ndarray:
     if not values:
         return np.full(len(survey.info.bands), np.nan)
     known = np.array(values, float)
-    return np.array([np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan for column in known.T])
+    return np.array(
+        [np.median(column[np.isfinite(column)]) if np.isfinite(column).any() else np.nan for column in known.T]
+    )
 
 
 def _unknown(survey: Survey) -> str:
@@ -89,7 +91,9 @@ def _unknown(survey: Survey) -> str:
     bare = [band.name for band in info.bands if band.zero_point is None]
     lines = []
     if bare:
-        lines.append(f"No zero point is known for {', '.join(bare)}: its magnitudes are instrumental, −2.5 log₁₀(flux).")
+        lines.append(
+            f"No zero point is known for {', '.join(bare)}: its magnitudes are instrumental, −2.5 log₁₀(flux)."
+        )
     if info.pixel_scale is None:
         lines.append("No pixel scale is known: sizes are in pixels.")
     if _column(survey, "ra") is None:
@@ -142,7 +146,7 @@ def _map(survey: Survey, name: str) -> str:
     def draw(figure: Figure) -> None:
         draw_map(figure, x[chosen], y[chosen], kinds[chosen], labels, SCREEN, unit == "deg")
 
-    svg = inline_svg(draw, 6.0, 4.6, f"{name}-map", "Map of the objects of the survey")
+    svg = inline_svg(draw, 4.9, 5.0, f"{name}-map", "Map of the objects of the survey")
     return figure(svg, f"Where the {count(len(survey), 'object')} lie. {tally}.{drawn}", "drawn")
 
 
@@ -156,13 +160,12 @@ def _kinds(survey: Survey) -> np.ndarray:
     return kinds
 
 
-def draw_map(
-    figure: Figure, x, y, kinds, labels: tuple[str, str], palette: Palette, on_sky: bool
-) -> None:
+def draw_map(figure: Figure, x, y, kinds, labels: tuple[str, str], palette: Palette, on_sky: bool) -> None:
     """Positions, marked by class."""
     axes = figure.subplots()
+    margins(figure, 0.6, 0.45, top=0.3)
     looks = {"extended": (palette.accent, "o", 3.2), "star": (palette.bands[1], "*", 4.0)}
-    looks |= {"saturated": (palette.ink, "P", 5.0), "unclassified": (palette.faint, ".", 2.5)}
+    looks |= {"saturated": (palette.ink, "P", 5.0), "unclassified": (palette.faint, "o", 1.8)}
     for kind in ("object", "unclassified", "star", "extended", "saturated"):
         here = kinds == kind
         if here.any():
@@ -176,7 +179,7 @@ def draw_map(
     else:
         axes.set_aspect("equal")
     if len(set(kinds.tolist())) > 1:
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, handletextpad=0.2, borderaxespad=0.2)
 
 
 def galaxies_chapter(survey: Survey, title: str) -> Chapter:
@@ -193,7 +196,9 @@ def galaxies_chapter(survey: Survey, title: str) -> Chapter:
     if len(chosen) == 0:
         return Chapter(title, paragraph("No object of this survey is surely extended: there is nothing to show."))
     look = survey_look(survey)
-    halves = dict.fromkeys(ids[chosen], None) if sizes is None else dict(zip(ids[chosen], 4 * sizes[chosen], strict=True))
+    halves = (
+        dict.fromkeys(ids[chosen], None) if sizes is None else dict(zip(ids[chosen], 4 * sizes[chosen], strict=True))
+    )
     pictures = [
         (portrait(cutout, look, survey.info, half=halves[cutout.object_id], side=96), cutout.object_id, "")
         for cutout in survey.read(ids=list(ids[chosen]))
