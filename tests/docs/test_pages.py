@@ -87,9 +87,11 @@ def readme_tree() -> set[Path]:
 
 
 def test_every_file_in_the_readme_tree_exists():
-    assert not {path for path in readme_tree() if not (ROOT / path).exists()}
+    absent = {path for path in readme_tree() if not (ROOT / path).exists()}
+    assert not absent
 
 
 def test_every_module_is_in_the_readme_tree():
     modules = {file.relative_to(ROOT) for file in FILES if file.name != "__init__.py"}
-    assert not modules - readme_tree()
+    missing = modules - readme_tree()
+    assert not missing
