@@ -175,11 +175,12 @@ def test_paths_with_spaces_and_unicode(tmp_path):
     assert next(survey.read()).object_id == "галактика 1"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_output_is_named_before_any_work(tmp_path):
+def test_a_read_only_output_is_named_before_any_work(tmp_path, monkeypatch):
     fits.PrimaryHDU(GOOD).writeto(tmp_path / "a.fits")
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
+    if os.geteuid() == 0:  # root may write everywhere
+        monkeypatch.setattr(os, "access", lambda path, mode: path != locked)
     with pytest.raises(StoreError, match="cannot be written"):
         sl.ingest(tmp_path / "a.fits", locked / "out.lance")
 
@@ -242,3 +243,12 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options):
 def test_the_sample_survey_takes_no_options(tmp_path):
     with pytest.raises(RequestError, match="takes no options"):
         sl.ingest("sample", tmp_path / "out.lance", size=32)
+
+
+def test_a_survey_from_a_newer_skyloom_is_not_added_to(tmp_path, monkeypatch):
+    fits.PrimaryHDU(GOOD).writeto(tmp_path / "a.fits")
+    with monkeypatch.context() as future:
+        future.setattr("skyloom.data.store.FORMAT", 99)
+        sl.ingest(tmp_path / "a.fits", tmp_path / "out.lance")
+    with pytest.raises(StoreError, match="newer"):
+        sl.ingest(tmp_path / "a.fits", tmp_path / "out.lance")

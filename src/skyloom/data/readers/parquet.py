@@ -86,9 +86,9 @@ def _batches(file: Path) -> Iterator[pa.RecordBatch]:
                 yield from (reader.get_batch(i) for i in range(reader.num_record_batches)) if one_by_one else reader
             return
         with pq.ParquetFile(file) as opened:
-            facts = opened.metadata
-            size = sum(facts.row_group(i).total_byte_size for i in range(facts.num_row_groups))
-            yield from opened.iter_batches(max(1, BATCH_BYTES * facts.num_rows // max(size, 1)))
+            row = next(opened.iter_batches(1), None)
+            if row is not None:
+                yield from opened.iter_batches(max(1, BATCH_BYTES // max(row.nbytes, 1)))
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, SkyloomError):
             raise

@@ -32,7 +32,7 @@ def write_parquet(survey: Survey, folder: Path, done: Callable[[int], Any]) -> d
 def write_rows(survey: Survey, table: pa.Table, rows: np.ndarray, path: Path) -> None:
     """The rows asked for, pixels and all, as one file; a row group is in memory at a time."""
     schema = row_schema(survey.info, table.schema)
-    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as file:
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, use_dictionary=False) as file:
         for group in groups_of(survey, table, rows):
             file.write_table(group.cast(schema))
 
