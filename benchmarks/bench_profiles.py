@@ -1,7 +1,8 @@
 """How fast and how true are surface brightness profiles? skyloom beside photutils and AutoProf on the same mocks.
 
 Every code gets the same pixels; photutils and AutoProf also get skyloom's mask of neighbours, and photutils its sky
-level and the moments to start from. The truth is that of `skyloom mock`: the mean light on the isophotes of the noise-free image.
+level and the moments to start from. The truth is that of `skyloom mock`: the mean light on the isophotes of the
+noise-free image.
 
 Expected: time linear in the number of galaxies; errors set by pixel noise, in the faintest bin by the sky.
 Run: python benchmarks/bench_profiles.py [--n 20] [--speed 400] [--codes CODE ...] [--autoprof PYTHON]
@@ -174,7 +175,7 @@ def rate(n, facts):
     """Galaxies per second of wall time on all cores, from pixels in memory to rows of the table."""
     cutouts = list(mock_cutouts(min(n, 100), SIZE, BAND, SEED + 1))
     many = [cutouts[k % len(cutouts)] for k in range(n)]
-    measure_survey(many[: 4 * profiles.CHUNK], facts)
+    measure_survey(many[: 4 * profiles.CHUNK["cpu"]], facts)
     wall, cpu = time.perf_counter(), time.process_time()
     measure_survey(many, facts)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

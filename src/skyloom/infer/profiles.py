@@ -28,7 +28,7 @@ from skyloom.sky.photometry import flux_per_pixel, magnitude, magnitude_error, s
 from skyloom.sky.profiles import Flag, Profiles, extract
 
 ENGINES = ("isophotes",)
-CHUNK = 16  # cutouts measured together: enough to amortise a call, few enough to stay in the cache
+CHUNK = {"cpu": 16, "cuda": 256}  # cutouts measured together: enough to amortise a call; on a CPU, few for the cache
 R_LEVEL = 26.0  # [mag/arcsec²] of the isophote whose radius is r_26
 
 Progress = Callable[[int, int | None, str], None]
@@ -75,13 +75,13 @@ def profile(
     band: str | None = None,
     *,
     ids: Iterable[str] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Measure every object of a survey in every band, or in one; write the table to `out` if it is given.
 
     out : .parquet, .ecsv or .fits; written whole or not at all
-    with_ : the engine; ids : only these objects; device : a torch device
+    with_ : the engine; ids : only these objects; device : "cpu" or "cuda", None for the GPU where there is one
     Returns the table described by `COLUMNS`. Without a zero point magnitudes are instrumental, without a pixel scale
     radii are in pixels; flags and the columns' units say so.
     Raises RequestError for an unknown engine, CutoutError for an unknown band, StoreError if `out` cannot be written.
@@ -90,6 +90,7 @@ def profile(
         raise RequestError(f"no engine {with_!r} to measure profiles with; there is {', '.join(ENGINES)}")
     survey = survey if isinstance(survey, store.Survey) else store.open(survey)
     bands = None if band is None else [survey.info.index(band)]
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     destination = None if out is None else check_destination(out)
     ids = None if ids is None else list(ids)
     total = len(survey) if ids is None else len(ids)
@@ -127,7 +128,7 @@ def _measured(cutouts: Iterable[Cutout], info: SurveyInfo, bands: list[int], dev
         with ThreadPoolExecutor(workers) as pool:
             waiting = []
             cutouts = iter(cutouts)
-            while chunk := tuple(islice(cutouts, CHUNK)):
+            while chunk := tuple(islice(cutouts, CHUNK[device])):
                 waiting.append(pool.submit(measure_chunk, chunk, info, bands, device))
                 if len(waiting) > 2 * workers:
                     yield waiting.pop(0).result()
