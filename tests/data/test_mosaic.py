@@ -134,7 +134,7 @@ def test_detection_in_windows_finds_what_detection_at_once_finds(folder, monkeyp
     from skyloom.data import detections
 
     once = {(round(c.columns["x"]), round(c.columns["y"])) for c in read_mosaic(folder).cutouts}
-    monkeypatch.setattr(detections, "BUDGET", 6 * 130**2)
+    monkeypatch.setattr(detections, "MEMORY", 110 * 130**2)
     monkeypatch.setattr(detections, "OVERLAP", 40)
     pieces = [(round(c.columns["x"]), round(c.columns["y"])) for c in read_mosaic(folder).cutouts]
     assert set(pieces) == once and len(set(pieces)) == len(pieces)

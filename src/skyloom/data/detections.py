@@ -9,12 +9,13 @@ import numpy as np
 
 from skyloom.data.cutout import Band
 from skyloom.data.headers import wcs_of
-from skyloom.data.mosaic import BUDGET, Mosaic, Target, Window
+from skyloom.data.mosaic import Mosaic, Target, Window
 from skyloom.sky.background import Mesh
 from skyloom.sky.detection import Detections, detect, elliptical_flux
 from skyloom.sky.photometry import magnitude
 
 OVERLAP = 256  # of neighbouring windows; a source larger than this may be cut at a seam [pixel]
+MEMORY = 500_000_000  # for a window and what is made of it: 60 bytes a pixel, and 25 a pixel and band
 FLAGS = ("is_star", "is_extended", "is_saturated", "is_blended", "is_fragment", "is_cut")
 
 
@@ -77,7 +78,7 @@ def describe(mosaic: Mosaic, table: np.ndarray, photometry: dict[str, np.ndarray
 def _cores(mosaic: Mosaic) -> Iterator[tuple[slice, slice]]:
     """Row and column ranges that cover the mosaic once, each small enough to be held with its margin."""
     height, width = mosaic.shape
-    room = BUDGET // (3 * len(mosaic.bands))
+    room = MEMORY // (60 + 25 * len(mosaic.bands))
     side = max(int(room**0.5) - 2 * OVERLAP, OVERLAP)
     tall, wide = (height, width) if height * width <= room else (side, side)
     for y in range(0, height, tall):

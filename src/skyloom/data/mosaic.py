@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,7 +17,7 @@ from skyloom.sky.background import Mesh, mesh, mesh_row
 
 CELL = 256  # side of a cell of the sky mesh [pixel]
 BLOCK = 512  # side of the blocks that objects are assigned to, as their `tile` [pixel]
-BUDGET = 48_000_000  # pixels, of all bands together, held at once: 0.4 GB with their weights
+BUDGET = 24_000_000  # pixels, of all bands together, held at once: 0.5 GB with their weights and copies
 
 
 class Window(NamedTuple):
@@ -27,6 +27,7 @@ class Window(NamedTuple):
     weight: Float32[np.ndarray, "c h w"]
 
 
+@runtime_checkable
 class Mosaic(Protocol):
     """C aligned bands on one pixel grid that may not fit in memory.
 
