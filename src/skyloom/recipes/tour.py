@@ -45,8 +45,8 @@ class Diary:
 def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str, Any]:
     """Ingest the sample survey, measure its LARGEST galaxies in every band, and write a report; all of it under `out`.
 
-    Surveys of an earlier tour are used again if they are whole; profiles and report are made anew. Every file is the old
-    one or the new one, never half of either.
+    Surveys of an earlier tour are used again; profiles and report are made anew. Every file is the old one or the new
+    one, never half of either.
     Returns a summary: the files, the counts, the seconds of each step.
     Raises StoreError if `out` cannot be written, or holds surveys that a tour of this version would not make.
     """

@@ -46,7 +46,7 @@ def summarise(name: str, unit: str, values: Float[np.ndarray, "n"], seed: int = 
 
 
 def at_half_light(rows: pa.Table, name: str) -> Float[np.ndarray, "n"]:
-    """A profile (ellipticity, pa, sb …) read at R_e; NaN where the row is empty. Angles are taken at the nearest ring."""
+    """A profile (ellipticity, pa, sb …) read at R_e, an angle at the nearest ring; NaN where the row is empty."""
     out = np.full(len(rows), np.nan)
     half = rows["r_e"].to_numpy(zero_copy_only=False)
     for k, (sma, values) in enumerate(zip(rows["sma"].to_pylist(), rows[name].to_pylist(), strict=True)):
@@ -157,8 +157,8 @@ def _histogram(axes, values, label: str, palette: Palette, logarithmic: bool = F
     values = values[np.isfinite(values) & ((values > 0) | (not logarithmic))]
     if len(values):
         count = int(np.clip(np.sqrt(len(values)) * 1.5, 5, 40))
-        ends = np.percentile(values, [0, 100])
-        bins = np.geomspace(*ends, count) if logarithmic and ends[1] > ends[0] else count
+        low, high = float(values.min()), float(values.max())
+        bins = np.geomspace(low, high, count) if logarithmic and high > low else count
         axes.hist(values, bins, histtype="stepfilled", fc=palette.faint, ec=palette.ink, lw=0.8, alpha=0.6)
         axes.axvline(np.median(values), color=palette.accent, lw=1.2)
     if logarithmic:

@@ -1,4 +1,4 @@
-"""What every figure of a report shares: palettes, type, and matplotlib figures as inline SVG that follow the page's colours.
+"""What the figures of a report share: palettes, type, and the way from a matplotlib figure to SVG inside a page.
 
 A figure is drawn with the SCREEN palette, whose colours are placeholders; in the SVG each becomes a CSS variable of the
 page, so the same figure is dark on light and light on dark. The PAPER palette draws the same figure for print.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 MAX_BANDS = 12
 PLACEHOLDER = "#0b0b{:02x}"
 VARIABLES = ("--ink", "--faint", "--accent", *(f"--band{i}" for i in range(MAX_BANDS)))
-TYPE = {
+TYPE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
     "font.size": 10,
@@ -61,7 +61,8 @@ def sequence(low: float, high: float) -> tuple[str, ...]:
     return tuple(to_hex(colormaps["plasma"](place)) for place in np.linspace(low, high, MAX_BANDS))
 
 
-SCREEN = Palette(*(PLACEHOLDER.format(i) for i in range(3)), tuple(PLACEHOLDER.format(i + 3) for i in range(MAX_BANDS)))
+_INK, _FAINT, _ACCENT, *_BANDS = (PLACEHOLDER.format(number) for number in range(len(VARIABLES)))
+SCREEN = Palette(_INK, _FAINT, _ACCENT, tuple(_BANDS))
 PAPER = Palette("#1b1b1f", "#b9b9c0", "#c2410c", sequence(0.0, 0.88))
 NIGHT = Palette("#e6e6ea", "#55555f", "#ff9f5a", sequence(0.28, 1.0))
 
@@ -74,7 +75,7 @@ def css_variables(palette: Palette) -> str:
 
 def drawn(draw: Callable[[Figure], None], width: float, height: float, palette: Palette) -> Figure:
     """A figure of width × height [inch], styled and drawn on."""
-    colours = dict.fromkeys(
+    colours: Any = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), palette.ink
     )
     with matplotlib.rc_context({**TYPE, **colours}):

@@ -52,7 +52,8 @@ def look_of(cutouts: Iterable[Cutout], info: SurveyInfo) -> Look:
     shares = np.array(fluxes) / noise
     white = np.nanmedian(shares, axis=0)
     white = np.where(np.isfinite(white) & (white > 0.1), white, 1.0) * noise
-    return Look(bands, tuple(float(value) for value in white))
+    red, green, blue = (float(value) for value in white)
+    return Look(bands, (red, green, blue))
 
 
 def picture(
@@ -121,7 +122,8 @@ def _subtracted(cutout: Cutout, bands: Sequence[int]) -> tuple[np.ndarray, np.nd
     else:
         level, rms = sky_level(flux, ivar)
     good = (ivar > 0) & np.isfinite(level)[:, None, None]
-    return np.where(good, flux - np.nan_to_num(level)[:, None, None], 0).astype(np.float64), good, np.float64(rms)
+    light = np.where(good, flux - np.nan_to_num(level)[:, None, None], 0)
+    return light.astype(np.float64), good, np.asarray(rms, np.float64)
 
 
 def _binned(flux: np.ndarray, good: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The pieces of a page: text made safe, numbers as astronomers write them, tables, figures, and the frame around them."""
+"""The pieces of a page: numbers as astronomers write them, tables, figures, and the frame around them."""
 
 from __future__ import annotations
 
@@ -131,7 +131,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str | Cell]], kind: str =
     titles = "".join(f'<th scope="col"{_side(k, words)}>{title}</th>' for k, title in enumerate(head))
     lines = ("".join(_cell(cell, _side(k, words)) for k, cell in enumerate(row)) for row in rows)
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{titles}</tr></thead>\n<tbody>{body}</tbody></table></div>\n'
+    inside = f"<thead><tr>{titles}</tr></thead>\n<tbody>{body}</tbody>"
+    return f'<div class="wide"><table class="{kind}">{inside}</table></div>\n'
 
 
 def _side(column: int, words: int) -> str:

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 
 from skyloom.data.store import Survey
 from skyloom.report.bands import reference_band
-from skyloom.report.distributions import Population, at_half_light, draw_by_band, draw_population, grouped
+from skyloom.report.distributions import RESAMPLES, Population, at_half_light, draw_by_band, draw_population, grouped
 from skyloom.report.drawing import SCREEN, inline_svg
 from skyloom.report.galaxies import Look
 from skyloom.report.markup import MISSING, Cell, Chapter, count, figure, number, paragraph, table, with_error
 from skyloom.report.portraits import largest, portrait, tiles
-from skyloom.report.profiles import MEANINGS, REMARKS, draw_profiles, flag_counts, names_of, troubled
+from skyloom.report.profiles import MEANINGS, REMARKS, draw_profiles, flag_counts, in_words, names_of, troubled
 from skyloom.report.surveys import TILES, look_caption, survey_look
 from skyloom.sky.profiles import Flag
 
@@ -127,14 +127,17 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
             title, paragraph("No profile has a point that stands above its error: there is nothing to draw.")
         )
     caption = (
-        f"The {count(len(rows), 'galaxy')} without flags that are largest at 26 mag arcsec<sup>−2</sup>. Surface brightness with its "
-        f"1σ error in every band (the sky's error included); ellipticity and position angle of band {measured.reference} in "
-        f"bold, with their errors, those of the other bands thin. Radii are drawn on a scale of their square root."
+        f"The {count(len(rows), 'galaxy')} without flags that are largest at 26 mag arcsec<sup>−2</sup>. "
+        f"Surface brightness "
+        f"with its 1σ error in every band (the sky's error included); ellipticity and position angle of band "
+        f"{measured.reference} in bold, with their errors, those of the other bands thin. Radii are drawn on a "
+        f"scale of "
+        f"their square root."
     )
     if pictures:
         caption += (
-            f" White: isophotes of band {measured.reference}; <span class='accent'>orange</span>: the one that holds half "
-            f"of the light. {measured.caption}"
+            f" White: isophotes of band {measured.reference}; <span class='accent'>orange</span>: the one that holds "
+            f"half of the light. {measured.caption}"
         )
     return Chapter(title, figure(f'<div class="objects">{objects}</div>', caption, "profiles"))
 
@@ -171,16 +174,19 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
     ]
     head = ("quantity", "galaxies", "median ± its error", "16 % to 84 %", "unit")
     said = (
-        f"{count(len(people.rows), 'galaxy')} of {measured.rows.num_rows:,} have a clean profile in {people.reference}; only "
-        f"these enter this chapter. Errors of medians are from {300} bootstrap resamples."
+        f"{count(len(people.rows), 'galaxy')} of {measured.rows.num_rows:,} have a clean profile in "
+        f"{people.reference}; "
+        f"only these enter this chapter, as far as the quantity could be measured. Errors of medians are from "
+        f"{RESAMPLES} bootstrap resamples."
     )
     svg = inline_svg(lambda f: draw_population(f, people, SCREEN), 10.4, 6.0, f"{name}-people", "Distributions")
     colour = people.colour()
     caption = (
         "Magnitude, half-light radius (semi-major axis) and ellipticity there, medians in "
-        "<span class='accent'>orange</span>; size and colour against magnitude; surface brightness relative to that at the "
-        "half-light radius, each galaxy thin, the median and the middle 68 % <span class='accent'>orange</span>, as far out as "
-        "half of the galaxies are measured."
+        "<span class='accent'>orange</span>; size and colour against magnitude; surface brightness relative to that at "
+        "the half-light radius, each galaxy thin, the median and the middle 68 % <span "
+        "class='accent'>orange</span>, as "
+        "far out as half of the galaxies are measured."
     )
     if colour:
         caption += f" The colour {colour[0]} is the difference of total magnitudes, not corrected for dust or redshift."
@@ -191,8 +197,11 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
         )
         body += figure(
             svg,
-            f"Half-light radius and light of the median galaxy in every band, relative to its own in {people.reference}: median "
-            f"with its error, and the middle 68 % of the galaxies. Each band is measured with its own isophotes, at its own seeing.",
+            f"Half-light radius and light of the median galaxy in every band, relative to its own in "
+            f"{people.reference}: "
+            f"median with its error, and the middle 68 % of the galaxies. Each band is measured with its own "
+            f"isophotes, "
+            f"at its own seeing.",
             "drawn",
         )
     return Chapter(title, body)
@@ -205,11 +214,12 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     counts, here = flag_counts(flags.tolist()), flag_counts(flags[bands == measured.reference].tolist())
     clean = int((~troubled(flags)).sum())
     said = (
-        f"{clean:,} of {count(len(flags), 'profile')} ({100 * clean / len(flags):.0f} %) are clean. Nothing is left out of the "
-        f"table: a row that could not be measured, or only in part, carries a flag."
+        f"{clean:,} of {count(len(flags), 'profile')} ({100 * clean / len(flags):.0f} %) are clean. Nothing is "
+        f"left out of "
+        f"the table: a row that could not be measured, or only in part, carries a flag."
     )
     rows = [
-        (escape(bit.name.lower().replace("_", " ")), f"{counts[bit]:,}", f"{here[bit]:,}", escape(MEANINGS[bit]))
+        (escape(in_words(bit)), f"{counts[bit]:,}", f"{here[bit]:,}", escape(MEANINGS[bit]))
         for bit in Flag
         if counts[bit]
     ]
@@ -221,7 +231,9 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     if pictures:
         words = {row["object_id"]: ", ".join(names_of(row["flag"])) for row in troubles}
         shown = [(svg, name, f"{name}: {words[name]}") for name, svg in pictures.items()]
-        caption = f"{len(shown)} of {count(len(troubles), 'galaxy')} with a flag in {measured.reference}, an example of each first."
+        caption = (
+            f"{len(shown)} of {count(len(troubles), 'galaxy')} with a flag in {measured.reference}, one of each first."
+        )
         body += figure(tiles(shown), caption, "troubles")
     return Chapter(title, body)
 
@@ -263,7 +275,7 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
     others = [band for band in measured.people.bands if band != measured.reference]
     mags = {band: _by_object(measured.table, band) for band in others}
     unit, band = measured.people.radius_unit, escape(measured.reference)
-    head = (
+    head: tuple[str, ...] = (
         "object",
         f"{band} [mag]",
         f"<i>R</i><sub>e</sub> [{unit}]",
@@ -271,10 +283,10 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
         "ellipticity",
     )
     head += ("PA [deg]", *(f"{escape(other)} [mag]" for other in others), "flags")
-    lines = []
+    lines: list[list[str | Cell]] = []
     for k in order:
         row = rows[k]
-        line = [
+        line: list[str | Cell] = [
             escape(row["object_id"]),
             Cell(with_error(row["mag"], row["mag_error"]), row["mag"]),
             Cell(with_error(row["r_e"], row["r_e_error"]), row["r_e"]),
@@ -289,9 +301,10 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
         lines.append([*line, Cell(escape(", ".join(names_of(row["flag"]))) or MISSING, row["flag"] & ~int(REMARKS))])
     frame_ = "from north through east" if not rows or not rows[0]["flag"] & Flag.NO_WCS else "from +x towards +y"
     said = (
-        f"{'All' if len(lines) == len(rows) else f'The brightest {len(lines):,} of'} {count(len(rows), 'object')}, as measured in "
-        f"{band} (ellipticity and position angle at the half-light radius, PA {frame_}), and total magnitudes in the other bands. "
-        f"Click a title to sort. The whole table with all profiles is {escape(measured.name)}."
+        f"{'All' if len(lines) == len(rows) else f'The brightest {len(lines):,} of'} {count(len(rows), 'object')}, as "
+        f"measured in {band} (ellipticity and position angle at the half-light radius, PA {frame_}), and total "
+        f"magnitudes "
+        f"in the other bands. Click a title to sort. The whole table with all profiles is {escape(measured.name)}."
     )
     return Chapter(title, paragraph(said) + f'<div class="scroll">{table(head, lines, "sortable")}</div>')
 

@@ -19,7 +19,7 @@ from skyloom.data import store
 from skyloom.data.store import Survey
 from skyloom.data.tables import read_table
 from skyloom.errors import RequestError, StoreError
-from skyloom.report.markup import Chapter, count, facts, frame, number, paragraph, table
+from skyloom.report.markup import Chapter, count, facts, frame, number, table
 from skyloom.report.measurements import Measured, chapters
 from skyloom.report.profiles import troubled
 from skyloom.report.surveys import galaxies_chapter, kindred, survey_chapter
@@ -50,13 +50,13 @@ def report(
 
     A table is shown with pictures where the survey that it was measured on is given too (it knows its content hash).
     steps : what was done before, and how long it took
-    Raises RequestError for other kinds of file, StoreError if a survey or `out` cannot be used, SourceError for a damaged
-    table.
+    Raises RequestError for other kinds of file, StoreError if a survey or `out` cannot be used, SourceError for a
+    damaged table.
     """
     started = time.perf_counter()
-    paths = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     out = _destination(Path(out))
-    surveys, tables = _opened(paths)
+    surveys, tables = _opened(given)
     parts: list[Chapter] = []
     for chapter in _chapters(surveys, tables):
         parts.append(chapter)
@@ -65,7 +65,7 @@ def report(
     lead = _lead(surveys, tables)
     steps = (*steps, Step("report", time.perf_counter() - started, f"this page, {count(len(parts) + 2, 'chapter')}"))
     parts += [_made(steps), _citing(surveys)]
-    title = title or "A report on " + ", ".join(path.name for path in paths)
+    title = title or "A report on " + ", ".join(path.name for path in given)
     _write(out, frame(title, lead, parts, f"skyloom {__version__}"))
     return out
 

@@ -1,4 +1,4 @@
-"""Pictures of galaxies for a page: a colour composite with its isophotes drawn over it and a bar that gives the scale."""
+"""Pictures of galaxies for a page: a colour composite with isophotes drawn over it and a bar that gives the scale."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def portrait(
     size = box[0].stop - box[0].start
     marks = isophote_marks(row, info, cutout.wcs, box) if drawn and row is not None else ""
     image = f'<image href="{png_uri(picture(cutout, look, box, side))}" width="{size}" height="{size}"/>'
-    return f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{escape(cutout.object_id)}">{image}{marks}{scale_bar(size, scale)}</svg>'
+    head = f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{escape(cutout.object_id)}">'
+    return f"{head}{image}{marks}{scale_bar(size, scale)}</svg>"
 
 
 def _whole_bins(box: tuple[slice, slice], side: int) -> tuple[slice, slice]:
@@ -83,7 +84,8 @@ def scale_bar(size: int, pixel_scale: float | None) -> str:
     long, left, low = length / (pixel_scale or 1.0), 0.05 * size, 0.94 * size
     name = f"{length:g}{'″' if pixel_scale else ' px'}"
     return (
-        f'<path d="M{left:.2f} {low:.2f}h{long:.2f}" stroke="#fff" stroke-width="1.6" vector-effect="non-scaling-stroke"/>'
+        f'<path d="M{left:.2f} {low:.2f}h{long:.2f}" stroke="#fff" stroke-width="1.6" '
+        f'vector-effect="non-scaling-stroke"/>'
         f'<text x="{left:.2f}" y="{low - 0.025 * size:.2f}" font-size="{0.075 * size:.2f}">{name}</text>'
     )
 

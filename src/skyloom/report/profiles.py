@@ -88,7 +88,12 @@ def shown_radii(row: Mapping[str, Any], count: int = 6) -> list[float]:
 
 def names_of(flag: int) -> list[str]:
     """The set bits in words, remarks on the survey left out."""
-    return [bit.name.lower().replace("_", " ") for bit in Flag if bit.name and flag & bit and not bit & REMARKS]
+    return [in_words(bit) for bit in Flag if flag & bit and not bit & REMARKS]
+
+
+def in_words(bit: Flag) -> str:
+    """`Flag.BAD_CENTRE` as "bad centre"."""
+    return str(bit.name).lower().replace("_", " ").replace("wcs", "WCS")
 
 
 def troubled(flag: np.ndarray) -> np.ndarray:
@@ -112,7 +117,7 @@ def draw_profiles(
     The geometry is drawn in bold for the reference band, and thin for the others.
     """
     light, shape, angle = figure.subplots(3, 1, sharex=True, height_ratios=(2.5, 1, 1))
-    margins(figure, 0.52, 0.42, top=0.04, hspace=0.06)
+    margins(figure, 0.52, 0.42, top=0.26, hspace=0.06)
     bands = by_wavelength([row["band"] for row in rows])
     colours = dict(zip(bands, palette.for_bands(len(bands)), strict=True))
     half_circle = next((_middle_angle(row["pa"]) for row in rows if row["band"] == reference), 90.0)
@@ -122,7 +127,8 @@ def draw_profiles(
     _label(light, shape, angle, radius_unit, rows, bool(bare))
     handles = [light.plot([], [], color=colours[band], lw=2.2)[0] for band in bands]
     names = [f"{band}*" if bare and len(bare) < len(bands) and band in bare else band for band in bands]
-    light.legend(handles, names, ncols=3, loc="upper right", handlelength=1.1, columnspacing=1.0, labelspacing=0.25)
+    close = {"handlelength": 0.7, "handletextpad": 0.3, "columnspacing": 0.7, "borderaxespad": 0.1, "borderpad": 0.1}
+    light.legend(handles, names, ncols=len(names), loc="lower center", bbox_to_anchor=(0.46, 1.0), **close)
 
 
 def _curves(
@@ -130,7 +136,12 @@ def _curves(
 ) -> None:
     light, shape, angle = panels
     sma, sb, error = (np.asarray(row[name] or [], float) for name in ("sma", "sb", "sb_error"))
-    style = {"color": colour, "lw": 1.5 if bold else 0.8, "alpha": 1.0 if bold else 0.75, "zorder": 3 if bold else 2}
+    style: Any = {
+        "color": colour,
+        "lw": 1.5 if bold else 0.8,
+        "alpha": 1.0 if bold else 0.75,
+        "zorder": 3 if bold else 2,
+    }
     known = np.isfinite(sb) & np.isfinite(error)
     if known.any():
         light.fill_between(sma[known], (sb - error)[known], (sb + error)[known], color=colour, alpha=0.22, lw=0)

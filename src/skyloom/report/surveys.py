@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from skyloom.data.store import Survey
 from skyloom.report.distributions import DRAWN
 from skyloom.report.drawing import SCREEN, Palette, inline_svg, margins
-from skyloom.report.galaxies import look_of
+from skyloom.report.galaxies import Look, look_of
 from skyloom.report.markup import MISSING, Chapter, bullets, count, facts, figure, number, paragraph, short, table
 from skyloom.report.portraits import portrait, tiles
 from skyloom.sky.photometry import surface_brightness
@@ -138,7 +138,7 @@ def _map(survey: Survey, name: str) -> str:
     chosen = np.arange(len(survey))
     if len(chosen) > DRAWN:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, DRAWN, replace=False))
-    (xname, x), (yname, y) = places
+    (xname, x), (yname, y) = ((axis, np.asarray(values)) for axis, values in places)
     labels = (f"{xname} [{unit}]", f"{yname} [{unit}]")
     tally = "; ".join(f"{kind}: {n:,}" for kind, n in Counter(kinds.tolist()).most_common())
     drawn = "" if len(chosen) == len(survey) else f" A random {len(chosen):,} are drawn."
@@ -206,19 +206,19 @@ def galaxies_chapter(survey: Survey, title: str) -> Chapter:
     return Chapter(title, figure(tiles(pictures), f"{said}. {look_caption(survey, look)}", "mosaic"))
 
 
-def survey_look(survey: Survey):
+def survey_look(survey: Survey) -> Look:
     """The look of a survey's pictures, from cutouts spread evenly over its rows."""
     ids = survey.table(["object_id"])["object_id"].to_pylist()
-    places = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), PROBED)).astype(int)) if ids else []
+    places = np.unique(np.linspace(0, max(len(ids) - 1, 0), min(len(ids), PROBED)).astype(int))
     return look_of(survey.read(ids=[ids[place] for place in places]), survey.info)
 
 
-def look_caption(survey: Survey, look) -> str:
+def look_caption(survey: Survey, look: Look) -> str:
     """How to read the pictures."""
     bands = escape(look.names(survey.info))
     if len(set(look.bands)) == 1:
         return f"Band {bands}, asinh stretch; each picture to its own brightest pixels. Bad pixels are left blank."
     return (
-        f"Bands {bands} as red, green, blue; white is the survey's median colour; asinh stretch (Lupton et al. 2004), each "
-        f"picture to its own brightest pixels. Each has its own scale bar. Bad pixels are left blank."
+        f"Bands {bands} as red, green, blue; white is the survey's median colour; asinh stretch (Lupton et al. 2004), "
+        f"each picture to its own brightest pixels. Each has its own scale bar. Bad pixels are left blank."
     )
