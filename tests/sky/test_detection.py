@@ -97,7 +97,7 @@ def test_sources_at_the_edge_or_a_bad_pixel_are_flagged(field):
 
 def test_a_star_above_saturation_is_a_saturated_star(field):
     image, _ = field
-    table = detect(image, 1.0, GOOD, saturation=image.max() * 0.99).table
+    table = detect(image, 1.0, GOOD, saturation=float(image.max()) * 0.99).table
     assert table["is_saturated"].sum() == 1 and table["is_star"][table["is_saturated"]].all()
 
 

@@ -53,7 +53,7 @@ def _mode(values: Float64[np.ndarray, "n"]) -> tuple[float, float]:
     sums, squares = (np.concatenate([[0.0], np.cumsum(power)]) for power in (x, x * x))
     level, rms, window = 0.0, 1.0, (-1, -1)
     for _ in range(ROUNDS):
-        low, high = np.searchsorted(x, [level - CLIP * rms, level + CLIP * rms])
+        low, high = np.searchsorted(x, [level - CLIP * rms, level + CLIP * rms]).tolist()
         if (low, high) == window or high - low < 2:
             break
         window = (low, high)
@@ -106,8 +106,8 @@ class Mesh(NamedTuple):
     rms: Float64[np.ndarray, "rows columns"]
     cell: int
 
-    def at(self, x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
-        """Level and rms at pixel positions, bilinear between cell centres and constant beyond the outermost."""
+    def at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Level and rms at pixel positions of any shape, bilinear between cell centres and constant beyond the outermost."""
         where = [(np.asarray(p, float) + 0.5) / self.cell - 0.5 for p in (y, x)]
         return tuple(map_coordinates(grid, where, order=1, mode="nearest") for grid in (self.level, self.rms))
 
