@@ -107,7 +107,7 @@ class Mesh(NamedTuple):
     cell: int
 
     def at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Level and rms at pixel positions of any shape, bilinear between cell centres and constant beyond the outermost."""
+        """Level and rms at pixel positions of any shape, bilinear between cell centres and constant beyond."""
         where = [(np.asarray(p, float) + 0.5) / self.cell - 0.5 for p in (y, x)]
         return tuple(map_coordinates(grid, where, order=1, mode="nearest") for grid in (self.level, self.rms))
 
