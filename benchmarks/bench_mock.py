@@ -48,10 +48,7 @@ def main(n: int) -> None:
     for size, count in ((256, n), (64, 4 * n)):
         shared = mock.studio(size, BANDS, seed=0)
         cold, steady = rate(shared, count), rate(shared, count)
-        with (
-            replaced.patch.object(mock, "truth", return_value=None),
-            replaced.patch.object(mock, "profile_columns", return_value={}),
-        ):
+        with replaced.patch.multiple(mock, truth=lambda *_: None, profile_columns=lambda *_: {}):
             without = rate(shared, count)
         drawing, measuring = parts(shared, count // 4)
         print(f"{size:>8} {cold:>10.1f} {steady:>8.1f} {without:>9.1f} {drawing:>10.1f} {measuring:>11.1f}")
