@@ -15,7 +15,6 @@ from skyloom.sky.resample import spline_coefficients, spline_sample
 
 CORE = 8.0  # pixels; inside, light is read along the ellipse, outside it is summed over the pixels of an annulus
 SECTORS = 16
-SHAPE_DOUBT = 0.6  # by which the formal error of the shape overshoots on mocks
 FINE = 8  # steps through each annulus at which its slope is followed
 
 
@@ -56,7 +55,7 @@ def measure(
     filled = torch.where(torch.isfinite(mean), mean, isophotes.intensity)
     slope = torch.gradient(filled, dim=1)[0] / (step * sma)
     ellipticity, _ = ellipticity_and_angle(isophotes.e1, isophotes.e2)
-    shape_part = SHAPE_DOUBT * slope.abs() * sma * isophotes.shape_error / (2 * (1 - ellipticity))
+    shape_part = slope.abs() * sma * isophotes.shape_error / (2 * (1 - ellipticity))
     mean = torch.where(share > 0.2, mean, torch.nan)
     return Annuli(mean, torch.hypot(noise, shape_part), noise, pixels, share)
 

@@ -21,6 +21,8 @@ ANGLES = 64
 LEVELS = 5
 WALK = 0.07  # rms change of the shape per square root of e-fold in radius that the prior expects
 ARMS = 4.0  # variance of low harmonics that arms and bars bring, in units of what the higher ones show
+CERTAINTY = 0.58  # true errors of the shape on mocks, in units of the formal ones
+TWIST = 0.6  # and in units of how the fitted shape strays from a smooth run
 GAIN = 0.7  # of a round's corrections to the shape: arms answer a change of ellipse more than ellipses do
 STEADY = 0.01  # a change of shape below which nobody cares
 _SAMPLE = 0.1  # a ring at radius a is read on pixels of at most this fraction of a
@@ -90,7 +92,7 @@ def fit_isophotes(
         previous = e1, e2
         x, y, centre_error = _move_centre(x, y, harmonics, ring, e1, e2, sma, gain=1.0 if round_ else 0.5)
         e1, e2, shape_error = _move_shape(e1, e2, harmonics, ring, sma, walk)
-    shape_error = torch.hypot(shape_error, torch.hypot(_wiggle(e1), _wiggle(e2)))
+    shape_error = torch.hypot(CERTAINTY * shape_error, TWIST * torch.hypot(_wiggle(e1), _wiggle(e2)))
     moved = torch.hypot(e1 - previous[0], e2 - previous[1]) / (shape_error + STEADY)
     return Isophotes(x, y, e1, e2, shape_error, centre_error, harmonics[..., 0], moved.amax(1))
 

@@ -18,9 +18,7 @@ from skyloom.sky.resample import dilate
 from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
-SKY_DOUBT = (
-    1.8  # by which the formal error of the sky falls short on mocks: faint neighbours, wings that are no Sérsic's
-)
+SKY_DOUBT = 1.6  # true errors of the sky on mocks, in units of the formal ones
 TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
