@@ -39,7 +39,7 @@ def reference_band(bands: Sequence[str]) -> str:
     known = _wavelengths(bands)
     if known is None:
         return bands[len(bands) // 2]
-    return min(bands, key=lambda band: abs(known[band] - RED_GREEN_BLUE[1]))
+    return min(bands, key=lambda band: abs(np.log(known[band] / RED_GREEN_BLUE[1])))
 
 
 def colour_bands(bands: Sequence[str]) -> tuple[int, int, int]:

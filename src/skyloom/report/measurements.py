@@ -39,7 +39,8 @@ class Measured:
 
     @cached_property
     def reference(self) -> str:
-        return reference_band(list(dict.fromkeys(self.table["band"].to_pylist())))
+        bands = list(dict.fromkeys(self.table["band"].to_pylist()))
+        return reference_band(bands) if bands else ""
 
     @cached_property
     def people(self) -> Population:

@@ -63,12 +63,12 @@ def _whole_bins(box: tuple[slice, slice], side: int) -> tuple[slice, slice]:
 
 def isophote_marks(row: Mapping[str, Any], info: SurveyInfo, wcs: str | None, box: tuple[slice, slice]) -> str:
     """Isophotes as SVG ellipses over a crop whose first row is at the bottom."""
-    thin = [_mark(ellipse, box, "#ffffff", 0.9) for ellipse in ellipses(row, info.pixel_scale, wcs, shown_radii(row))]
-    bold = [_mark(ellipse, box, "#ff9f43", 1.6) for ellipse in ellipses(row, info.pixel_scale, wcs, [row["r_e"]])]
+    thin = [mark(ellipse, box, "#ffffff", 0.9) for ellipse in ellipses(row, info.pixel_scale, wcs, shown_radii(row))]
+    bold = [mark(ellipse, box, "#ff9f43", 1.6) for ellipse in ellipses(row, info.pixel_scale, wcs, [row["r_e"]])]
     return "".join(thin + bold)
 
 
-def _mark(ellipse: Ellipse, box: tuple[slice, slice], colour: str, width: float) -> str:
+def mark(ellipse: Ellipse, box: tuple[slice, slice], colour: str, width: float) -> str:
     x, y = ellipse.x + 0.5 - box[1].start, box[0].stop - (ellipse.y + 0.5)
     return (
         f'<ellipse cx="{x:.2f}" cy="{y:.2f}" rx="{ellipse.a:.2f}" ry="{ellipse.b:.2f}" '
