@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from skyloom.report.bands import by_wavelength
@@ -110,7 +110,7 @@ def flag_counts(flags: Iterable[int]) -> dict[Flag, int]:
 
 
 def draw_profiles(
-    figure: FigureBase, rows: Sequence[Mapping[str, Any]], radius_unit: str, palette: Palette, reference: str
+    figure: Figure | SubFigure, rows: Sequence[Mapping[str, Any]], radius_unit: str, palette: Palette, reference: str
 ) -> None:
     """Surface brightness, ellipticity and position angle of one galaxy against radius, all its bands overlaid.
 
