@@ -69,13 +69,16 @@ class Cutout:
         where = f"cutout {self.object_id!r}"
         if self.flux.ndim != 3 or self.flux.shape != self.ivar.shape:
             raise CutoutError(
-                f"{where}: flux has shape {self.flux.shape} and ivar {self.ivar.shape}; both must be (bands, rows, columns)"
+                f"{where}: flux has shape {self.flux.shape} and ivar {self.ivar.shape}; "
+                f"both must be (bands, rows, columns)"
             )
         if self.flux.dtype != np.float32 or self.ivar.dtype != np.float32:
             raise CutoutError(f"{where}: flux is {self.flux.dtype} and ivar {self.ivar.dtype}; both must be float32")
         if not (self.ivar >= 0).all() or np.isinf(self.ivar).any():
             bad = int((~(self.ivar >= 0) | np.isinf(self.ivar)).sum())
-            raise CutoutError(f"{where}: {bad} pixels have an ivar that is negative or not finite; mark bad pixels with 0")
+            raise CutoutError(
+                f"{where}: {bad} pixels have an ivar that is negative or not finite; mark bad pixels with 0"
+            )
         if not np.isfinite(self.flux[self.ivar > 0]).all():
             raise CutoutError(f"{where}: a pixel that is not finite has ivar > 0; mark bad pixels with ivar 0")
         clash = [name for name in self.columns if name in RESERVED]
