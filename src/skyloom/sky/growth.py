@@ -42,7 +42,7 @@ def grow(
     """
     step = torch.log(sma[1] / sma[0])
     area = torch.pi * q * sma**2
-    spread = torch.gradient(area, spacing=float(step), dim=1)[0]  # dA / d ln a
+    spread = torch.pi * sma**2 * (2 * q + torch.gradient(q, spacing=float(step), dim=1)[0])  # dA / d ln a
     enclosed = _cumulative(light * spread, step) + (light * area)[:, :1]
     random = torch.cumsum((noise * spread * step) ** 2, 1)
     enclosed_error = (random + (tail.sky_error[:, None] * area) ** 2).sqrt()

@@ -169,6 +169,7 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
     truncated = (
         light.gather(1, last.clamp_min(0)[:, None])[:, 0] > 5 * light_error.gather(1, last.clamp_min(0)[:, None])[:, 0]
     )
+    truncated |= growth.half_light.isnan() & ~faint  # half of the light lies beyond the last isophote
     flag = truncated * int(Flag.TRUNCATED) | (isophotes.moved > 3) * int(Flag.UNSETTLED) | faint * int(Flag.FAINT)
     return Profiles(
         isophotes.x, isophotes.y, sma, light, light_error, ellipticity, isophotes.shape_error, angle, angle_error,
@@ -186,7 +187,9 @@ def _sky_under(isophotes, annuli, sma, q) -> Tail:
     fading = radius_where(rough, rough[:, :3].mean(1) / 10, sma, rising=False).nan_to_num(4.0)
     tail = fit_tail(annuli, sma, fading.clamp(4.0, furthest))
     light = torch.where(torch.isfinite(annuli.mean), annuli.mean, rough) - tail.sky[:, None]
-    last = _last_ring(light, torch.hypot(annuli.error, tail.sky_error[:, None]), annuli.share).clamp_min(8)
+    last = _last_ring(light, torch.hypot(annuli.error, tail.sky_error[:, None]), annuli.share).clamp_min(
+        min(8, len(sma) - 1)
+    )
     half = grow(light, annuli.noise, q, sma, last, tail).half_light.nan_to_num(4.0)
     low = radius_where(light, torch.full_like(half, TAIL_LIGHT), sma, rising=False).nan_to_num(4.0)
     near = torch.maximum(half, low).clamp(4.0, furthest)
