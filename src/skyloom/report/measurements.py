@@ -131,7 +131,8 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
         f"The {count(len(rows), 'galaxy')} without flags that are largest at 26 mag arcsec<sup>−2</sup>. "
         f"Surface brightness "
         f"with its 1σ error in every band (the sky's error included); ellipticity and position angle of band "
-        f"{measured.reference} in bold, with their errors, those of the other bands thin. Radii are drawn on a "
+        f"{measured.reference} in bold, with their errors, those of the other bands thin and cut off where they "
+        f"leave the frame. Radii are drawn on a "
         f"scale of "
         f"their square root."
     )
@@ -170,7 +171,13 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
             title, paragraph(f"No galaxy has a clean profile in {measured.reference}; see what failed, below.")
         )
     rows = [
-        (escape(n.name), f"{n.n:,}", with_error(n.median, n.error, 3), f"{number(n.low)} to {number(n.high)}", n.unit)
+        (
+            escape(n.name).replace("R_e", "<i>R</i><sub>e</sub>"),
+            f"{n.n:,}",
+            with_error(n.median, n.error, 3),
+            f"{number(n.low)} to {number(n.high)}",
+            n.unit,
+        )
         for n in people.numbers()
     ]
     head = ("quantity", "galaxies", "median ± its error", "16 % to 84 %", "unit")
@@ -264,7 +271,14 @@ def _by_band(measured: Measured) -> str:
         rows.append(
             (escape(band), f"{len(here):,}", f"{len(good):,}", f"{empty:,}", number(typical, 3), number(faintest))
         )
-    head = ("band", "profiles", "clean", "empty", "median error of mag", "median μ of the last point")
+    head = (
+        "band",
+        "profiles",
+        "clean",
+        "empty",
+        "median error of the magnitude",
+        "median μ of the last point [mag arcsec<sup>−2</sup>]",
+    )
     return table(head, rows)
 
 
@@ -278,17 +292,19 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
     unit, band = measured.people.radius_unit, escape(measured.reference)
     head: tuple[str, ...] = (
         "object",
+        "flags",
         f"{band} [mag]",
         f"<i>R</i><sub>e</sub> [{unit}]",
         f"<i>R</i><sub>26</sub> [{unit}]",
         "ellipticity",
     )
-    head += ("PA [deg]", *(f"{escape(other)} [mag]" for other in others), "flags")
+    head += ("PA [deg]", *(f"{escape(other)} [mag]" for other in others))
     lines: list[list[str | Cell]] = []
     for k in order:
         row = rows[k]
         line: list[str | Cell] = [
             escape(row["object_id"]),
+            Cell(escape(", ".join(names_of(row["flag"]))) or MISSING, row["flag"] & ~int(REMARKS)),
             Cell(with_error(row["mag"], row["mag_error"]), row["mag"]),
             Cell(with_error(row["r_e"], row["r_e_error"]), row["r_e"]),
             *(
@@ -299,7 +315,7 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
         for other in others:
             value = mags[other].get(row["object_id"], np.nan)
             line.append(Cell(number(value), value))
-        lines.append([*line, Cell(escape(", ".join(names_of(row["flag"]))) or MISSING, row["flag"] & ~int(REMARKS))])
+        lines.append(line)
     frame_ = "from north through east" if not rows or not rows[0]["flag"] & Flag.NO_WCS else "from +x towards +y"
     said = (
         f"{'All' if len(lines) == len(rows) else f'The brightest {len(lines):,} of'} {count(len(rows), 'object')}, as "
@@ -307,7 +323,7 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
         f"magnitudes "
         f"in the other bands. Click a title to sort. The whole table with all profiles is {escape(measured.name)}."
     )
-    return Chapter(title, paragraph(said) + f'<div class="scroll">{table(head, lines, "sortable")}</div>')
+    return Chapter(title, paragraph(said) + f'<div class="scroll">{table(head, lines, "sortable", words=2)}</div>')
 
 
 def _last(value: float | None) -> float:

@@ -121,6 +121,7 @@ def draw_profiles(
     bands = by_wavelength([row["band"] for row in rows])
     colours = dict(zip(bands, palette.for_bands(len(bands)), strict=True))
     half_circle = next((_middle_angle(row["pa"]) for row in rows if row["band"] == reference), 90.0)
+    angle.set_ylim(*_angle_range([row for row in rows if row["band"] == reference], half_circle))
     for row in sorted(rows, key=lambda row: bands.index(row["band"])):
         _curves((light, shape, angle), row, colours[row["band"]], row["band"] == reference, half_circle)
     bare = {row["band"] for row in rows if row["flag"] & Flag.NO_ZERO_POINT}
@@ -165,6 +166,14 @@ def _middle_angle(pa: Sequence[float] | None) -> float:
     return float(np.degrees(np.arctan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2 % 180)
 
 
+def _angle_range(rows: Sequence[Mapping[str, Any]], half_circle: float) -> tuple[float, float]:
+    """Ends of the position angles' axis [deg]: those of the reference band, and some room for the others."""
+    values = np.concatenate([np.asarray(row["pa"] or [], float) for row in rows] or [np.empty(0)])
+    values = (values[np.isfinite(values)] - half_circle + 90) % 180 - 90
+    low, high = (float(values.min()), float(values.max())) if len(values) else (-90.0, 90.0)
+    return half_circle + max(low - 12, -95), half_circle + min(high + 12, 95)
+
+
 def _label(light, shape, angle, radius_unit: str, rows: Sequence[Mapping[str, Any]], instrumental: bool) -> None:
     unit = "mag arcsec$^{-2}$" if radius_unit == "arcsec" else "mag pixel$^{-2}$"
     everything = [np.asarray(row["sb"] or [], float) for row in rows]
@@ -181,6 +190,7 @@ def _label(light, shape, angle, radius_unit: str, rows: Sequence[Mapping[str, An
     longest = max((row["sma"][-1] for row in rows if row["sma"]), default=1.0)
     angle.set_xscale("function", functions=(lambda r: np.maximum(r, 0) ** ROOT, lambda s: s ** (1 / ROOT)))
     angle.set_xlim(0, 1.02 * longest)
+    angle.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     for axes, places in ((light, 6), (shape, 3), (angle, 4)):
         axes.yaxis.set_major_locator(MaxNLocator(places, steps=[1, 2, 5, 10], prune="both" if axes is angle else None))
         axes.minorticks_off()
