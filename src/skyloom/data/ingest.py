@@ -79,11 +79,12 @@ def quarantine_path(survey: Path) -> Path:
 
 def _open(source: str | Path, catalogue: Path | None, request: Request) -> Source:
     if str(source) == "sample":
-        if catalogue or request != Request(skip_bad=request.skip_bad):
+        if catalogue or replace(request, size=None, skip_bad=False) != Request():
             raise RequestError(
-                "the sample survey takes no options; leave out --catalogue, --size, --pixel-scale, --zero-point"
+                "the sample survey knows its catalogue, pixel scale and zero points; leave out --catalogue, "
+                "--pixel-scale, --zero-point (--size may be given)"
             )
-        return read_sample()
+        return read_sample() if request.size is None else read_sample(size=request.size)
     path = Path(source)
     kind = kind_of(path, catalogue, request.size)
     if kind == "mosaic":

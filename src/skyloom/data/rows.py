@@ -14,7 +14,7 @@ from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.data.pixels import pack_ivar, unpack_ivar
 from skyloom.errors import CatalogueError, CutoutError
 
-BATCH_BYTES = 32 << 20  # of flux in one record batch: what a write holds in memory, a few times over
+BATCH_BYTES = 8 << 20  # of flux in one record batch: Lance holds about ten of them on their way to the disk
 BATCH_ROWS = 4096
 PIXELS = ("flux", "ivar")
 
