@@ -10,7 +10,7 @@ from torch import Tensor
 from skyloom.sky.resample import box_mean, dilate
 
 EXCESS = 5.0  # of the smoothed difference, in units of its noise
-CONTRAST = 0.35  # and of the light on the opposite side, which arms and dust do not balance exactly
+CONTRAST = 0.25  # and of the light on the opposite side, which arms and dust do not balance exactly
 MARGIN = 2  # pairs of pixels by which what was found is grown: its wings are fainter than its core
 REACH = 4.0  # pixels by which a cutout may be off its object
 NUCLEUS = 3.0  # pixels about the centre that are left alone
