@@ -9,7 +9,8 @@ import skyloom as sl
 from skyloom.sky.profiles import Flag
 
 survey = sl.sample()
-galaxies = survey.table(["object_id", "mag_r"], "is_extended AND NOT is_saturated AND NOT in_halo AND NOT is_cut")
+fitting = f"half_light_radius < {survey.info.shape[0] / 10}"  # so that there is sky around them in the cutout
+galaxies = survey.table(["object_id", "mag_r"], f"is_extended AND NOT in_halo AND NOT is_cut AND {fitting}")
 brightest = galaxies.sort_by("mag_r")["object_id"].to_pylist()[:8]
 
 table = sl.profile(survey, "brightest.parquet", ids=brightest)

@@ -106,11 +106,11 @@ def _surveys(out: Path, diary: Diary, progress: Progress | None) -> list[Survey]
         remarks.append(f"{len(mosaic.bands)} bands of {mosaic.shape[1]} × {mosaic.shape[0]} pixels")
     with diary.step("detect") as remarks:
         targets, _ = find_sources(mosaic, rms)
+        meshes = sky_meshes(mosaic)
         chosen = {SIDE: targets} | {side: [] for side in SIDES}
         for target in largest_galaxies(targets):
             chosen[frame_side(target.columns["half_light_radius"])].append(target)
         remarks.append(f"{len(targets):,} objects")
-    meshes = sky_meshes(mosaic)
     for side, path in paths.items():
         if side not in there:
             with diary.step(f"ingest {path.name}") as remarks:
