@@ -49,6 +49,10 @@ def write_table(table: pa.Table, path: str | Path) -> None:
         partial.replace(path)
     except OSError as fault:
         raise StoreError(f"{path} cannot be written: {fault}; free some space or choose another folder") from fault
+    except UnicodeEncodeError as fault:
+        raise RequestError(
+            f"{path}: FITS tables hold ASCII only, not {fault.object!r}; write .parquet or .ecsv"
+        ) from fault
     finally:
         partial.unlink(missing_ok=True)
 
