@@ -233,6 +233,13 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     ]
     rows = [(name, meaning, everywhere, in_reference) for name, everywhere, in_reference, meaning in rows]
     head = ("flag", "meaning", "profiles", f"in {escape(measured.reference)}")
+    sizes = measured.rows["r_e"].to_numpy(zero_copy_only=False).astype(float)
+    sizeless = int((~np.isfinite(sizes)).sum())
+    if sizeless:
+        said += (
+            f" {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light radius in {escape(measured.reference)}: "
+            f"less than half of their total lies within the last isophote, or there is none."
+        )
     body = paragraph(said) + (table(head, rows, words=2) if rows else "") + _by_band(measured)
     troubles = [row for row in measured.rows.to_pylist() if row["flag"] & ~int(REMARKS)]
     pictures = measured.portraits(_spread(troubles), side=128, drawn=True)
