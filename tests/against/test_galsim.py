@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from skyloom.data.mocks.draw import Placed, draw, draw_point
-from skyloom.data.mocks.mock import studio
 from skyloom.data.mocks.observation import KIDS_VIKING
 from skyloom.data.mocks.population import Component, Galaxy
+from skyloom.data.mocks.studio import studio
 from skyloom.sky.psf import moffat, moffat_half_light_radius, moffat_transfer
 from skyloom.sky.sersic import intensity, sersic_b, total_flux
 

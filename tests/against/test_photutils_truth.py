@@ -3,9 +3,9 @@
 Compared: surface brightness, ellipticity and PA of the isophotes with PSF and pixel (Sérsic ⊗ Moffat ⊗ pixel, sampled
 at an eighth of a pixel near the centre and at a quarter of a pixel outside 1.5 arcsec).
 Tolerance: 1e-3 mag/arcsec² for the mean that photutils samples along the true ellipse, at every radius; the same for
-the isophote that it fits where isophotes are ellipses, 2e-3 for a bulge and a disc of different ellipticity and 3e-3 where
-a bar turns: there intensity varies by 3 to 8 % along the best ellipse, and photutils' samples overlap by a step where they
-meet, which shifts its ellipticity by up to 2e-3. Ellipticity 2e-3; PA 1 degree where the ellipticity is above 0.1.
+the isophote that it fits where isophotes are ellipses, 2e-3 for a bulge and a disc of different ellipticity and 3e-3
+where a bar turns: there the intensity varies by 3 to 8 % along the best ellipse, and photutils' samples overlap by a
+step where they meet, which shifts its ellipticity by up to 2e-3. Ellipticity 2e-3; PA 1 degree if it is above 0.1.
 photutils never lets the ellipticity reach 0, so round galaxies are not compared.
 """
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from skyloom.data.mocks.draw import fluxes
-from skyloom.data.mocks.mock import studio
 from skyloom.data.mocks.population import Component, Galaxy
+from skyloom.data.mocks.studio import studio
 from skyloom.data.mocks.truth import truth
 
 galsim = pytest.importorskip("galsim")

@@ -9,11 +9,13 @@ import pytest
 from scipy.stats import kstest
 
 import skyloom as sl
+from skyloom.data.mocks import workers
 from skyloom.data.mocks.draw import Placed, draw
-from skyloom.data.mocks.mock import cutout, mock_cutouts, studio
+from skyloom.data.mocks.mock import mock_cutouts
 from skyloom.data.mocks.observation import KIDS_VIKING, alone, survey_like_kids
 from skyloom.data.mocks.population import CLASSES, FIELD, RESOLVED, Component, Galaxy, Pattern, Population
 from skyloom.data.mocks.sample import galaxy, magnitudes
+from skyloom.data.mocks.studio import cutout, studio
 from skyloom.data.mocks.truth import Optics, half_light, truth
 from skyloom.sky.sersic import intensity, total_flux
 
@@ -217,3 +219,11 @@ def test_early_types_are_redder_than_late_types():
     for one in (galaxy(RESOLVED, "gi", rng) for _ in range(200)):
         colours[one.kind].append(one.magnitude("g") - one.magnitude("i"))
     assert np.median(colours["elliptical"]) > np.median(colours["disc"]) + 0.3
+
+
+def test_workers_draw_the_same_objects_in_the_same_order_and_stop_when_nobody_reads(monkeypatch):
+    monkeypatch.setattr(workers, "SHARE", 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    drawn_elsewhere, shared = mock_cutouts(50, size=32, bands="r"), studio(32, "r", 0)
+    assert all(equal(next(drawn_elsewhere), cutout(number, shared)) for number in range(5))
+    drawn_elsewhere.close()

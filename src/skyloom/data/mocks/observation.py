@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from scipy.optimize import brentq
 
 from skyloom.data.mocks.population import BANDS
 from skyloom.errors import RequestError
@@ -44,15 +42,11 @@ class Exposure:
         """Noise per pixel on empty sky [flux], from the depth."""
         return 10 ** (0.4 * (self.zero_point - self.depth)) / 5 / np.sqrt(APERTURE / PIXEL_SCALE**2)
 
-    @cached_property
+    @property
     def gain(self) -> float:
         """Electrons per unit of flux that make `sky_rms` out of the sky's photons and the read noise."""
-
-        def excess(log_gain):
-            gain = np.exp(log_gain)
-            return self.sky_flux / gain + (self.read_noise / gain) ** 2 - self.sky_rms**2
-
-        return float(np.exp(brentq(excess, -30, 30)))
+        root = np.sqrt(self.sky_flux**2 + (2 * self.read_noise * self.sky_rms) ** 2)
+        return float((self.sky_flux + root) / (2 * self.sky_rms**2))
 
 
 # Depths and seeing: about those of KiDS and VIKING, Kuijken et al. 2019, arXiv:1902.11265. Sky brightnesses and read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,11 @@ class Neighbourhood:
     seed: int
     drawn: dict = field(default_factory=dict)
 
+    @cached_property
+    def small(self) -> dict[int, Canvas]:
+        """The canvases of the small images, by size."""
+        return {size: replace(self.canvas, size=size) for size in (64, 128)}
+
     def galaxy(self, number: int) -> Float32[np.ndarray, "c s s"]:
         """Flux per pixel of faint galaxy `number`."""
         if number not in self.drawn:
@@ -45,15 +51,13 @@ class Neighbourhood:
             galaxy = draw_galaxy(FAINT, self.bands, rng)
             size = 128 if galaxy.magnitude("i" if "i" in self.bands else self.bands[0]) < BRIGHT else 64
             centre = (size - 1) / 2 + rng.uniform(-0.5, 0.5, 2)
-            small = replace(self.canvas, size=size)
-            self.drawn[number] = draw(small, [Placed(galaxy, *centre)]).astype(np.float32)
+            self.drawn[number] = draw(self.small[size], [Placed(galaxy, *centre)]).astype(np.float32)
         return self.drawn[number]
 
     def star(self, phase: tuple[int, int]) -> Float32[np.ndarray, "c s s"]:
         """A star of unit flux, centred phase/4 pixel off the middle of a 64-pixel image."""
         if phase not in self.drawn:
-            small = replace(self.canvas, size=64)
-            self.drawn[phase] = draw_point(small, 31.5 + phase[0] / 4, 31.5 + phase[1] / 4).astype(np.float32)
+            self.drawn[phase] = draw_point(self.small[64], 31.5 + phase[0] / 4, 31.5 + phase[1] / 4).astype(np.float32)
         return self.drawn[phase]
 
 
