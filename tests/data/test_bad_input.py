@@ -240,9 +240,9 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options):
         sl.ingest(tmp_path / "a.fits", tmp_path / "out.lance", **options)
 
 
-def test_the_sample_survey_takes_no_options(tmp_path):
+def test_the_sample_survey_knows_its_own_facts(tmp_path):
     with pytest.raises(RequestError, match="knows its catalogue"):
-        sl.ingest("sample", tmp_path / "out.lance", size=32)
+        sl.ingest("sample", tmp_path / "out.lance", pixel_scale=0.2)
 
 
 def test_a_survey_from_a_newer_skyloom_is_not_added_to(tmp_path, monkeypatch):

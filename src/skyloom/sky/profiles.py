@@ -19,6 +19,7 @@ from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
 SKY_DOUBT = 1.6  # true errors of the sky on mocks, in units of the formal ones
+BEYOND = 0.05  # share of the light beyond the last isophote above which a galaxy counts as larger than its frame
 TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
@@ -166,10 +167,9 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
     growth = grow(steady, annuli.noise, 1 - ellipticity, sma, last.clamp_min(0), tail)
     growth = growth._replace(enclosed=torch.where(inside, growth.enclosed, torch.nan))
     faint = torch.isinf(isophotes.centre_error) | (last < 4)
-    truncated = (
-        light.gather(1, last.clamp_min(0)[:, None])[:, 0] > 5 * light_error.gather(1, last.clamp_min(0)[:, None])[:, 0]
-    )
-    truncated |= growth.half_light.isnan() & ~faint  # half of the light lies beyond the last isophote
+    within = growth.enclosed.gather(1, last.clamp_min(0)[:, None])[:, 0]
+    truncated = ~(within > (1 - BEYOND) * growth.total) | growth.half_light.isnan()
+    truncated &= ~faint
     flag = truncated * int(Flag.TRUNCATED) | (isophotes.moved > 3) * int(Flag.UNSETTLED) | faint * int(Flag.FAINT)
     return Profiles(
         isophotes.x, isophotes.y, sma, light, light_error, ellipticity, isophotes.shape_error, angle, angle_error,
