@@ -258,7 +258,7 @@ def draw_pulls(figure, pairs: list[Pair]) -> None:
 def draw(pairs: list[Pair], views: dict[str, View], out: Path) -> None:
     with matplotlib.rc_context(TYPE):
         figure = Figure(figsize=(13.2, 7.0))
-        cells = figure.subfigures(2, 4, wspace=0.0, hspace=0.0).flat
+        cells = np.ravel(np.asarray(figure.subfigures(2, 4, wspace=0.0, hspace=0.0)))
         for cell, pair in zip(cells, pairs, strict=False):
             draw_pair(cell, pair, views[pair.name])
         draw_pulls(cells[len(pairs)], pairs)
