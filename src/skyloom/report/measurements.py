@@ -237,8 +237,9 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     sizeless = int((~np.isfinite(sizes)).sum())
     if sizeless:
         said += (
-            f" {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light radius in {escape(measured.reference)}: "
-            f"less than half of their total lies within the last isophote, or there is none."
+            f" {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light radius in "
+            f"{escape(measured.reference)}: "
+            f"less than half of their total lies within the last isophote, or nothing could be measured."
         )
     body = paragraph(said) + (table(head, rows, words=2) if rows else "") + _by_band(measured)
     troubles = [row for row in measured.rows.to_pylist() if row["flag"] & ~int(REMARKS)]
