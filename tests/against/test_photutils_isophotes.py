@@ -1,7 +1,7 @@
 """Our isophotes beside `photutils.isophote.Ellipse` on the same pixels: clean Sérsic galaxies on a sky of known level.
 
 Tolerance, from 4 pixels to where the S/N of an isophote is 20: surface brightness 0.03 mag plus 4 of our errors,
-ellipticity 0.03, position angle 4°. photutils samples bilinearly, so its core is fainter; that is why we begin at 4 pixels.
+ellipticity 0.03, position angle 4°. photutils samples bilinearly, so its core is fainter: we begin at 4 pixels.
 """
 
 import warnings
