@@ -256,6 +256,7 @@ def test_no_horror_raises_or_goes_unflagged(draw, engine, shape):
         assert flags[empty] & Flag.NOTHING and lengths[empty] == 0
     if min(shape) >= 16:
         assert flags["a saturated hole"] & Flag.BAD_CENTRE
+        assert flags["a galaxy larger than the frame"] & Flag.TRUNCATED
         assert flags["a negative galaxy"] & (Flag.NOTHING | Flag.FAINT)
 
 
