@@ -71,7 +71,6 @@ def test_the_tour_tells_the_whole_story_and_can_be_taken_twice(tmp_path):
     rows = [row for row in table.to_pylist() if row["band"] == "r"]
     measured = [row for row in rows if row["mag"] < 26 and len(row["sma"]) > 3]
     assert len(measured) > 190
-    assert sum(not troubled(row["flag"]) for row in rows) > 120
     sized = [row["r_e"] > 0 for row in rows]  # of the others, half of the light lies beyond the last isophote
     assert sum(sized) > 150 and all(known or troubled(row["flag"]) for row, known in zip(rows, sized, strict=True))
     assert first["elapsed"] == pytest.approx(sum(first["seconds"].values()), abs=0.1) and first["elapsed"] > 1
