@@ -85,7 +85,7 @@ def test_the_flux_of_a_drawing_is_its_magnitude(n):
     assert image.sum() < 10 ** (0.4 * (30 - 16)) * (1 + 1e-5)
 
 
-@pytest.mark.parametrize("pattern", [None, Pattern(contrast=0.6, pitch=20), Pattern(ring=0.8)])
+@pytest.mark.parametrize("pattern", [None, Pattern(contrast=0.6, pitch=20.0), Pattern(ring=0.8)])
 def test_the_flux_in_an_aperture_of_a_drawing_is_the_true_curve_of_growth(pattern):
     sep = pytest.importorskip("sep")
     shown = one(1.032, r_e=4.0, q=0.7, pattern=pattern)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -100,15 +100,5 @@ def survey_like_kids(bands: str) -> Observation:
 
 def alone(observation: Observation) -> Observation:
     """The same observation of the galaxy alone: no neighbours, stars, companions, or bad pixels; sky and noise stay."""
-    return Observation(
-        observation.exposures,
-        noise=observation.noise,
-        neighbours=0,
-        stars=0,
-        companions=0,
-        sky=observation.sky,
-        sky_gradient=observation.sky_gradient,
-        bad_pixels=0,
-        bad_columns=0,
-        cosmic_rays=0,
-    )
+    uncrowded = replace(observation, neighbours=0.0, stars=0.0, companions=0.0)
+    return replace(uncrowded, bad_pixels=0.0, bad_columns=0.0, cosmic_rays=0.0)
