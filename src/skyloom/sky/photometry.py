@@ -5,13 +5,16 @@ Numbers in, numbers out: any shape, NumPy broadcasting. What has no magnitude is
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+
+Numbers = Any  # a number or an array of any shape: NumPy broadcasts
 
 POGSON = 2.5 / np.log(10)  # [mag] per unit of relative flux, 1.0857
 
 
-def magnitude(flux: ArrayLike, zero_point: ArrayLike) -> NDArray:
+def magnitude(flux: Numbers, zero_point: Numbers) -> Numbers:
     """Magnitude [mag] of a sky-subtracted flux; NaN where the flux is not positive.
 
     zero_point : magnitude of one unit of flux [mag]
@@ -21,12 +24,12 @@ def magnitude(flux: ArrayLike, zero_point: ArrayLike) -> NDArray:
     return np.asarray(zero_point) - 2.5 * np.log10(positive)
 
 
-def flux(magnitude: ArrayLike, zero_point: ArrayLike) -> NDArray:
+def flux(magnitude: Numbers, zero_point: Numbers) -> Numbers:
     """Flux of a magnitude [mag], in the unit that the zero point [mag] belongs to; the inverse of `magnitude`."""
     return 10 ** (0.4 * np.subtract(zero_point, magnitude))
 
 
-def magnitude_error(flux: ArrayLike, flux_error: ArrayLike) -> NDArray:
+def magnitude_error(flux: Numbers, flux_error: Numbers) -> Numbers:
     """1σ error [mag] of a magnitude, to first order in flux_error / flux; NaN where the flux is not positive.
 
     The same number is the error of a surface brightness: the pixel's area has none.
@@ -35,7 +38,7 @@ def magnitude_error(flux: ArrayLike, flux_error: ArrayLike) -> NDArray:
     return POGSON * np.asarray(flux_error, np.float64) / np.where(flux > 0, flux, np.nan)
 
 
-def surface_brightness(flux_per_pixel: ArrayLike, pixel_scale: float, zero_point: ArrayLike) -> NDArray:
+def surface_brightness(flux_per_pixel: Numbers, pixel_scale: float, zero_point: Numbers) -> Numbers:
     """Surface brightness [mag/arcsec²] of a sky-subtracted intensity; NaN where it is not positive.
 
     flux_per_pixel : flux in one pixel
@@ -45,6 +48,6 @@ def surface_brightness(flux_per_pixel: ArrayLike, pixel_scale: float, zero_point
     return magnitude(np.asarray(flux_per_pixel, np.float64) / pixel_scale**2, zero_point)
 
 
-def flux_per_pixel(surface_brightness: ArrayLike, pixel_scale: float, zero_point: ArrayLike) -> NDArray:
+def flux_per_pixel(surface_brightness: Numbers, pixel_scale: float, zero_point: Numbers) -> Numbers:
     """Flux in one pixel of a surface brightness [mag/arcsec²]; the inverse of `surface_brightness`."""
     return flux(surface_brightness, zero_point) * pixel_scale**2

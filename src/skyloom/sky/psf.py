@@ -6,40 +6,43 @@ Source: Moffat 1969, A&A 3, 455; Trujillo et al. 2001, MNRAS 328, 977, Eqs. 1-5.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma, kv
+
+Numbers = Any  # a number or an array of any shape: NumPy broadcasts
 
 GAUSSIAN_FWHM = 2 * np.sqrt(2 * np.log(2))  # FWHM of a Gaussian of σ = 1, 2.3548
 
 
-def moffat_fwhm(alpha: ArrayLike, beta: ArrayLike) -> NDArray:
+def moffat_fwhm(alpha: Numbers, beta: Numbers) -> Numbers:
     """Full width at half maximum of a Moffat, in the unit of its scale α."""
     return 2 * np.asarray(alpha, np.float64) * np.sqrt(2 ** (1 / np.asarray(beta, np.float64)) - 1)
 
 
-def moffat_alpha(fwhm: ArrayLike, beta: ArrayLike) -> NDArray:
+def moffat_alpha(fwhm: Numbers, beta: Numbers) -> Numbers:
     """Scale α of a Moffat, in the unit of its full width at half maximum; the inverse of `moffat_fwhm`."""
     return np.asarray(fwhm, np.float64) / (2 * np.sqrt(2 ** (1 / np.asarray(beta, np.float64)) - 1))
 
 
-def moffat(radius: ArrayLike, fwhm: float, beta: float) -> NDArray:
+def moffat(radius: Numbers, fwhm: float, beta: float) -> Numbers:
     """Intensity of a Moffat of unit flux, per square of the unit of radius and fwhm; beta > 1."""
     alpha = moffat_alpha(fwhm, beta)
     return (beta - 1) / (np.pi * alpha**2) * (1 + (np.asarray(radius, np.float64) / alpha) ** 2) ** -beta
 
 
-def moffat_flux_fraction(radius: ArrayLike, fwhm: float, beta: float) -> NDArray:
+def moffat_flux_fraction(radius: Numbers, fwhm: float, beta: float) -> Numbers:
     """Share of the flux inside a circle, 0 to 1."""
     return 1 - (1 + (np.asarray(radius, np.float64) / moffat_alpha(fwhm, beta)) ** 2) ** (1 - beta)
 
 
-def moffat_half_light_radius(fwhm: float, beta: float) -> NDArray:
+def moffat_half_light_radius(fwhm: float, beta: float) -> Numbers:
     """Radius of the circle with half of the flux, in the unit of fwhm."""
     return moffat_alpha(fwhm, beta) * np.sqrt(2 ** (1 / (beta - 1)) - 1)
 
 
-def moffat_transfer(wavenumber: ArrayLike, fwhm: float, beta: float) -> NDArray:
+def moffat_transfer(wavenumber: Numbers, fwhm: float, beta: float) -> Numbers:
     """Fourier transform of a Moffat of unit flux: 1 at wavenumber 0.
 
     wavenumber : k = 2π / wavelength, in radians per unit of fwhm
@@ -49,13 +52,13 @@ def moffat_transfer(wavenumber: ArrayLike, fwhm: float, beta: float) -> NDArray:
     return 2 / gamma(beta - 1) * (x / 2) ** (beta - 1) * kv(beta - 1, x)
 
 
-def gaussian(radius: ArrayLike, fwhm: float) -> NDArray:
+def gaussian(radius: Numbers, fwhm: float) -> Numbers:
     """Intensity of a Gaussian of unit flux, per square of the unit of radius and fwhm."""
     sigma = fwhm / GAUSSIAN_FWHM
     return np.exp(-0.5 * (np.asarray(radius, np.float64) / sigma) ** 2) / (2 * np.pi * sigma**2)
 
 
-def pixel_transfer(wavenumber: ArrayLike, pixel_scale: float, angles: int = 16) -> NDArray:
+def pixel_transfer(wavenumber: Numbers, pixel_scale: float, angles: int = 16) -> Numbers:
     """Fourier transform of a square pixel of unit flux, averaged over direction: 1 at wavenumber 0.
 
     wavenumber : [rad per unit of pixel_scale]

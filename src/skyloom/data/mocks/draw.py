@@ -66,18 +66,18 @@ class Canvas:
         return 2 * np.pi * fft.rfftfreq(self.padded)
 
     @cached_property
-    def ky(self) -> Float64[np.ndarray, "w"]:
+    def ky(self) -> Float64[np.ndarray, "p"]:
         """Wavenumbers along y [rad/pixel]."""
         return 2 * np.pi * fft.fftfreq(self.padded)
 
     @cached_property
-    def transfer(self) -> dict[str, Float64[np.ndarray, "w k"]]:
+    def transfer(self) -> dict[str, Float64[np.ndarray, "p k"]]:
         """Fourier transform of each band's PSF and pixel, of unit flux."""
         pixel = np.sinc(self.ky / (2 * np.pi))[:, None] * np.sinc(self.kx / (2 * np.pi))
         moffat = galsim().Moffat
         return {band: self.transform(moffat(beta=beta, fwhm=fwhm)) * pixel for band, (fwhm, beta) in self.psfs.items()}
 
-    def transform(self, profile) -> Float64[np.ndarray, "w k"]:
+    def transform(self, profile) -> Float64[np.ndarray, "p k"]:
         """Fourier transform of a centred GalSim profile of point symmetry, on the half plane of `kx` and `ky`."""
         half, gs = self.padded // 2, galsim()
         image = gs.ImageCD(
@@ -86,11 +86,11 @@ class Canvas:
         profile.drawKImage(image=image, recenter=False)
         return np.roll(image.array.real, half, axis=0)
 
-    def phase(self, x: float, y: float) -> Complex128[np.ndarray, "w k"]:
+    def phase(self, x: float, y: float) -> Complex128[np.ndarray, "p k"]:
         """Factor that moves a centred image to (x, y) [pixel]."""
         return np.exp(-1j * self.ky * y)[:, None] * np.exp(-1j * self.kx * x)
 
-    def pixels(self, spectra: Complex128[np.ndarray, "c w k"]) -> Float64[np.ndarray, "c h w"]:
+    def pixels(self, spectra: Complex128[np.ndarray, "c p k"]) -> Float64[np.ndarray, "c h w"]:
         """Flux per pixel of each band, convolved with its PSF and the pixel; overwrites the spectra."""
         for spectrum, transfer in zip(spectra, self.transfer.values(), strict=True):
             spectrum *= transfer
@@ -129,7 +129,7 @@ def pattern_of(galaxy: Galaxy, name: str) -> Pattern | None:
     return galaxy.pattern if name == "disc" else None
 
 
-def component(canvas: Canvas, part: Component, pattern: Pattern | None) -> Float64[np.ndarray, "w k"]:
+def component(canvas: Canvas, part: Component, pattern: Pattern | None) -> Float64[np.ndarray, "p k"]:
     """Fourier transform of one component of unit flux, before PSF and pixel."""
     gs = galsim()
     ellipse = gs.Sersic(part.n, half_light_radius=part.r_e * np.sqrt(part.q))
@@ -139,7 +139,7 @@ def component(canvas: Canvas, part: Component, pattern: Pattern | None) -> Float
     return (transform + fft.rfft2(perturbation(canvas, part, pattern)).real) / pattern.flux_factor(part.n)
 
 
-def perturbation(canvas: Canvas, part: Component, pattern: Pattern) -> Float64[np.ndarray, "w w"]:
+def perturbation(canvas: Canvas, part: Component, pattern: Pattern) -> Float64[np.ndarray, "p p"]:
     """What a pattern adds to a disc of unit flux, per pixel, centred on pixel (0, 0) of a periodic grid."""
     along = canvas.pixel_scale * canvas.padded * fft.fftfreq(canvas.padded)
     radius, angle = disc_plane(along, along[:, None], part)
