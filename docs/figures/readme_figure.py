@@ -18,7 +18,7 @@ from skyloom.report.distributions import grouped
 from skyloom.report.drawing import PAPER, drawn
 from skyloom.report.galaxies import Look, picture
 from skyloom.report.measurements import Measured
-from skyloom.report.portraits import crop, largest
+from skyloom.report.portraits import crop
 from skyloom.report.profiles import draw_profiles, ellipses, shown_radii
 
 ROWS, COLUMNS = 6, 4
@@ -55,7 +55,7 @@ def is_whole(row: dict, measured: Measured) -> bool:
 
 
 def draw(figure: Figure, measured: Measured) -> None:
-    rows = [row for row in largest(measured.people.rows.to_pylist(), 3 * ROWS * COLUMNS) if is_whole(row, measured)]
+    rows = [row for row in measured.largest(3 * ROWS * COLUMNS) if is_whole(row, measured)]
     tiles = HEIGHT * COLUMNS / ROWS
     mosaic, portrait, profiles = figure.subfigures(1, 3, width_ratios=(tiles, HEIGHT, WIDTH - tiles - HEIGHT), wspace=0)
     panels = mosaic.subplots(ROWS, COLUMNS, gridspec_kw={"wspace": 0.025, "hspace": 0.025})

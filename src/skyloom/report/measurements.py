@@ -20,7 +20,16 @@ from skyloom.report.drawing import SCREEN, inline_svg
 from skyloom.report.galaxies import Look
 from skyloom.report.markup import MISSING, Cell, Chapter, count, figure, number, paragraph, table, with_error
 from skyloom.report.portraits import largest, portrait, tiles
-from skyloom.report.profiles import MEANINGS, REMARKS, draw_profiles, flag_counts, in_words, names_of, troubled
+from skyloom.report.profiles import (
+    MEANINGS,
+    REMARKS,
+    draw_profiles,
+    flag_counts,
+    in_words,
+    misshapen,
+    names_of,
+    troubled,
+)
 from skyloom.report.surveys import TILES, look_caption, survey_look
 from skyloom.sky.profiles import Flag
 
@@ -69,6 +78,11 @@ class Measured:
             looks.setdefault(survey.info.bands, survey_look(survey))
         return {str(survey.path): looks[survey.info.bands] for survey in self.surveys}
 
+    def largest(self, count: int) -> list[Mapping[str, Any]]:
+        """The largest galaxies of those whose isophotes are not in doubt, or of all if there are none."""
+        rows = self.rows.to_pylist()
+        return largest([row for row in rows if not misshapen(row["flag"])], count) or largest(rows, count)
+
     @property
     def caption(self) -> str:
         """How to read the pictures."""
@@ -100,11 +114,11 @@ def chapters(measured: Measured, name: str, suffix: str = "") -> list[Chapter]:
 
 def mosaic_chapter(measured: Measured, title: str) -> Chapter:
     """The galaxies that reach farthest, as pictures."""
-    rows = largest(measured.people.rows.to_pylist(), TILES) or largest(measured.rows.to_pylist(), TILES)
+    rows = measured.largest(TILES)
     pictures = measured.portraits(rows, side=96)
     known = [row for row in rows if row["object_id"] in pictures]
     shown = [(pictures[row["object_id"]], _hint(row, measured), "") for row in known]
-    said = f"The {count(len(shown), 'largest galaxy')} of {measured.rows.num_rows:,}, those with flags left out."
+    said = f"The {count(len(shown), 'largest galaxy')} of {measured.rows.num_rows:,} whose isophotes are not in doubt."
     return Chapter(title, figure(tiles(shown), f"{said} {measured.caption}", "mosaic"))
 
 
@@ -115,8 +129,7 @@ def _hint(row: Mapping[str, Any], measured: Measured) -> str:
 
 def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
     """A dozen galaxies: picture, isophotes, and the profiles of all bands."""
-    people = measured.people
-    rows = largest(people.rows.to_pylist(), SHOWN) or largest(measured.rows.to_pylist(), SHOWN)
+    rows = measured.largest(SHOWN)
     every = grouped(measured.table, [row["object_id"] for row in rows])
     pictures = measured.portraits(rows, side=208, drawn=True)
     objects = "".join(
@@ -128,7 +141,7 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
             title, paragraph("No profile has a point that stands above its error: there is nothing to draw.")
         )
     caption = (
-        f"The {count(len(rows), 'galaxy')} without flags that are largest at 26 mag arcsec<sup>−2</sup>. "
+        f"The {count(len(rows), 'galaxy')} with isophotes not in doubt that are largest at 26 mag arcsec<sup>−2</sup>. "
         f"Surface brightness "
         f"with its 1σ error in every band (the sky's error included); ellipticity and position angle of band "
         f"{measured.reference} in bold, with their errors, those of the other bands thin and cut off where they "
@@ -157,6 +170,7 @@ def _object(measured: Measured, row, every: Sequence[Mapping[str, Any]], picture
         f"<i>R</i><sub>e</sub> = {with_error(row['r_e'], row['r_e_error'])} {unit}",
         f"<i>R</i><sub>26</sub> = {number(row['r_26'])} {unit}",
         f"ellipticity = {number(shape)}, PA = {number(angle, 0)}° at <i>R</i><sub>e</sub>",
+        *(f"flag: {escape(name)}" for name in names_of(row["flag"])),
     )
     svg = inline_svg(draw, 3.1, 3.9, name, f"Profiles of {escape(row['object_id'])}")
     side = f'<div class="portrait">{picture}<p>{"<br>".join(lines)}</p></div>'

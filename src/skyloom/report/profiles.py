@@ -22,8 +22,8 @@ MEANINGS = {
     Flag.NO_WCS: "the survey has no WCS: position angles run from +x towards +y, not from north through east",
     Flag.NO_ZERO_POINT: "the band has no zero point: magnitudes are instrumental, −2.5 log₁₀(flux)",
     Flag.NO_PIXEL_SCALE: "the survey has no pixel scale: radii are in pixels, areas in square pixels",
-    Flag.TRUNCATED: "much of the light lies beyond the last isophote, for want of frame or of depth: the total, and the "
-    "sizes that follow from it, rest on extrapolation",
+    Flag.TRUNCATED: "much of the light lies beyond the last isophote, for want of frame or of depth: the total, and "
+    "the sizes that follow from it, rest on extrapolation",
     Flag.CROWDED: "neighbours cover more than a quarter of the ellipse of half light",
     Flag.BAD_CENTRE: "bad pixels lie within 3 pixels of the centre",
     Flag.UNSETTLED: "the geometry was still moving when the search for it ended",
@@ -100,6 +100,11 @@ def in_words(bit: Flag) -> str:
 def troubled(flag: np.ndarray) -> np.ndarray:
     """True where a flag says more than what the survey did not state."""
     return (np.asarray(flag) & ~int(REMARKS)) != 0
+
+
+def misshapen(flag: np.ndarray) -> np.ndarray:
+    """True where the isophotes themselves are in doubt, not only a total extrapolated beyond them."""
+    return troubled(np.asarray(flag) & ~int(Flag.TRUNCATED))
 
 
 def flag_counts(flags: Iterable[int]) -> dict[Flag, int]:
