@@ -23,8 +23,7 @@ from skyloom.data.tables import check_destination, write_table
 from skyloom.errors import RequestError
 from skyloom.sky.background import sky_level
 from skyloom.sky.detection import central_and_neighbours
-from skyloom.sky.growth import radius_where
-from skyloom.sky.photometry import flux_per_pixel, magnitude, magnitude_error, surface_brightness
+from skyloom.sky.photometry import magnitude, magnitude_error, surface_brightness
 from skyloom.sky.profiles import Flag, Profiles, extract
 
 ENGINES = ("isophotes",)
@@ -196,14 +195,16 @@ def _row(cutout: Cutout, info: SurveyInfo, band: int, p: Profiles, k: int) -> di
         info.pixel_scale is None, Flag.NO_PIXEL_SCALE,
     )  # fmt: skip
     light, light_error = p.light[k, :n].double().numpy(), p.light_error[k, :n].double().numpy()
+    sma = p.sma[:n].double().numpy() * scale
+    sb, sb_error = surface_brightness(light, scale, zero_point), magnitude_error(light, light_error)
     return {
         "object_id": cutout.object_id,
         "band": facts.name,
         "x": float(p.x[k]) if n else np.nan,
         "y": float(p.y[k]) if n else np.nan,
-        "sma": p.sma[:n].double().numpy() * scale,
-        "sb": surface_brightness(light, scale, zero_point),
-        "sb_error": magnitude_error(light, light_error),
+        "sma": sma,
+        "sb": sb,
+        "sb_error": sb_error,
         "ellipticity": p.ellipticity[k, :n].double().numpy(),
         "ellipticity_error": p.ellipticity_error[k, :n].double().numpy(),
         "pa": angle % 180,
@@ -213,19 +214,25 @@ def _row(cutout: Cutout, info: SurveyInfo, band: int, p: Profiles, k: int) -> di
         "mag_error": float(magnitude_error(float(growth.total[k]), float(growth.total_error[k]))),
         "r_e": float(growth.half_light[k]) * scale if n else np.nan,
         "r_e_error": float(growth.half_light_error[k]) * scale if n else np.nan,
-        "r_26": _isophotal_radius(p, k, n, scale, facts.zero_point if info.pixel_scale else None),
+        "r_26": _isophotal_radius(sma, sb, sb_error) if facts.zero_point is not None and info.pixel_scale else np.nan,
         "sky": float(p.sky[k]),
         "sky_error": float(p.sky_error[k]),
         "flag": int(p.flag[k]) | sum(int(flag) for missing, flag in unknown if missing),
     }
 
 
-def _isophotal_radius(p: Profiles, k: int, n: int, scale: float, zero_point: float | None) -> float:
-    """Radius [arcsec] at which the profile falls through 26 mag/arcsec²; NaN where it does not, or has no units."""
-    if zero_point is None or n < 2:
+def _isophotal_radius(sma: Float[np.ndarray, "r"], sb: Float[np.ndarray, "r"], error: Float[np.ndarray, "r"]) -> float:
+    """Radius at which a profile falls through R_LEVEL [mag/arcsec²]; NaN where it does not reach it.
+
+    A straight line through the rings within 1 mag of the level, each weighed by its error: one noisy ring that dips
+    below the level does not decide.
+    """
+    near = np.abs(sb - R_LEVEL) < 1
+    if near.sum() < 2 or not (np.nanmin(sb) < R_LEVEL < np.nanmax(sb)):
         return np.nan
-    level = torch.tensor([float(flux_per_pixel(R_LEVEL, scale, zero_point))])
-    return float(radius_where(p.light[k : k + 1, :n], level, p.sma[:n], rising=False)[0]) * scale
+    slope, level = np.polyfit(sma[near], sb[near] - R_LEVEL, 1, w=1 / error[near])
+    radius = -level / slope if slope > 0 else np.nan
+    return float(radius) if radius <= sma[-1] else np.nan
 
 
 def _sky_angle(header: str | None, x, y, angle: Float[np.ndarray, "r"]) -> tuple[Float[np.ndarray, "r"], bool]:

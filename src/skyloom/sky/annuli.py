@@ -9,12 +9,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from skyloom.sky.ellipse import ellipticity_and_angle, ring_offsets, stretch_table
+from skyloom.sky.ellipse import ring_offsets, stretch_table
 from skyloom.sky.isophotes import Isophotes
 from skyloom.sky.resample import spline_coefficients, spline_sample
 
 CORE = 8.0  # pixels; inside, light is read along the ellipse, outside it is summed over the pixels of an annulus
 SECTORS = 16
+STEEPEST = 5.0  # −d ln I / d ln a of a disc at five scale lengths
+LOOSEST = 0.3  # error of an ellipticity of which nothing is known
 FINE = 8  # steps through each annulus at which its slope is followed
 
 
@@ -51,13 +53,22 @@ def measure(
     ring_core = _along(flux, good, variance, isophotes, sma, core)
     ring_out = _across(flux, good, variance, isophotes, sma)
     mean, noise, pixels, share = (torch.where(core, a, b) for a, b in zip(ring_core, ring_out, strict=True))
-    step = torch.log(sma[1] / sma[0])
     filled = torch.where(torch.isfinite(mean), mean, isophotes.intensity)
-    slope = torch.gradient(filled, dim=1)[0] / (step * sma)
-    ellipticity, _ = ellipticity_and_angle(isophotes.e1, isophotes.e2)
-    shape_part = slope.abs() * sma * isophotes.shape_error / (2 * (1 - ellipticity))
+    shape_part = _shape_part(filled, noise, isophotes, sma)
     mean = torch.where(share > 0.2, mean, torch.nan)
     return Annuli(mean, torch.hypot(noise, shape_part), noise, pixels, share)
+
+
+def _shape_part(mean, noise, isophotes: Isophotes, sma) -> Float[Tensor, "b r"]:
+    """Error of the mean that a wrong shape brings: the light's slope times how far the ellipse is off on average.
+
+    The slope is taken over five rings and held to STEEPEST, so that where noise rules it does not feed on noise.
+    """
+    step = torch.log(sma[1] / sma[0])
+    slope = _over_neighbours(torch.gradient(mean, dim=1)[0] / step) / 5
+    steepest = STEEPEST * torch.maximum(mean, noise)
+    q = 1 - torch.hypot(isophotes.e1, isophotes.e2)
+    return torch.minimum(slope.abs(), steepest) * isophotes.shape_error.clamp_max(LOOSEST) / (2 * q)
 
 
 def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tuple[Tensor, ...]:
@@ -98,8 +109,8 @@ def _centre_window(flux, good, variance, isophotes, x, y) -> tuple[Tensor, ...]:
 
 
 def core_pixels(sma: Tensor, q: Tensor) -> Tensor:
-    """How many independent pixels the mean of a spline along an ellipse is worth."""
-    return 1.0 + 2 * torch.pi * sma * ((1 + q**2) / 2).sqrt()
+    """Pixels that the mean of a cubic spline along an ellipse is worth, in white noise: its length, less if flat."""
+    return (2 * torch.pi * sma * ((1 + q**2) / 2).sqrt() * (0.7 + 0.3 * q)).clamp_min(1)
 
 
 def _filled(flux: Tensor, good: Tensor) -> Tensor:

@@ -21,9 +21,10 @@ ANGLES = 64
 LEVELS = 5
 WALK = 0.07  # rms change of the shape per square root of e-fold in radius that the prior expects
 ARMS = 4.0  # variance of low harmonics that arms and bars bring, in units of what the higher ones show
-CERTAINTY = 0.62  # true errors of the shape on mocks, in units of the formal ones
-TWIST = 0.6  # and in units of how the fitted shape strays from a smooth run
+CERTAINTY = 0.6  # true errors of the shape on mocks, in units of the formal ones
+TWIST = 0.5  # and in units of how the fitted shape strays from a smooth run
 GAIN = 0.7  # of a round's corrections to the shape: arms answer a change of ellipse more than ellipses do
+UNRESOLVED = 1.5  # pixels: of the rings inside, it does not matter whether their shape comes to rest
 STEADY = 0.01  # a change of shape below which nobody cares
 _SAMPLE = 0.1  # a ring at radius a is read on pixels of at most this fraction of a
 
@@ -94,7 +95,8 @@ def fit_isophotes(
         e1, e2, shape_error = _move_shape(e1, e2, harmonics, ring, sma, walk)
     shape_error = torch.hypot(CERTAINTY * shape_error, TWIST * torch.hypot(_wiggle(e1), _wiggle(e2)))
     moved = torch.hypot(e1 - previous[0], e2 - previous[1]) / (shape_error + STEADY)
-    return Isophotes(x, y, e1, e2, shape_error, centre_error, harmonics[..., 0], moved.amax(1))
+    seen = moved * (sma > UNRESOLVED)
+    return Isophotes(x, y, e1, e2, shape_error, centre_error, harmonics[..., 0], seen.amax(1))
 
 
 class _Rings(NamedTuple):

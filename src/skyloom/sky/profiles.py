@@ -19,7 +19,8 @@ from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
 SKY_DOUBT = 1.6  # true errors of the sky on mocks, in units of the formal ones
-BEYOND = 0.05  # share of the light beyond the last isophote above which a galaxy counts as larger than its frame
+LOUDEST = 1e12  # rms: a pixel beyond is held there, so that its square is a number
+EDGE = 5.0  # significance of the light in the outermost annulus that makes a galaxy larger than its frame
 TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
 MARGINS = (2, 4, 8, 16)  # pixels by which a neighbour's mask grows: the first that exceeds a third of its radius
 
@@ -35,7 +36,7 @@ class Flag(IntFlag):
     BAD_CENTRE = 32  # bad pixels within 3 pixels of the centre
     UNSETTLED = 64  # the geometry was still moving when the search ended
     OFF_CENTRE = 128  # the fitted centre lies more than a tenth of the frame from where it was expected
-    FAINT = 256  # too faint for a shape: geometry is held at the moments of the detection
+    FAINT = 256  # too faint for a shape, or for half of its light to be seen: geometry comes from the detection
     NOTHING = 512  # no source, or no good pixel, in this band: the row is empty
 
 
@@ -83,7 +84,7 @@ def extract(
     start = torch.where(empty, 0.0, level)
     usable = (ivar > 0) & ~empty[:, None, None]
     good = (usable & ~_grown_neighbours(sources, central)).to(flux.dtype)
-    signal = torch.where(good > 0, (flux - start[:, None, None]) / unit[:, None, None], 0.0)
+    signal = torch.where(good > 0, (flux - start[:, None, None]) / unit[:, None, None], 0.0).clamp(-LOUDEST, LOUDEST)
     variance = torch.where(good > 0, 1 / (ivar * unit[:, None, None] ** 2), 0.0)
     sma = radii((flux.shape[1], flux.shape[2])).to(flux.device)
     isophotes, good, expected = _fit(signal, good, variance, sources == central[:, None, None], sma)
@@ -167,9 +168,8 @@ def _assemble(isophotes: Isophotes, annuli: Annuli, sma: Tensor) -> Profiles:
     growth = grow(steady, annuli.noise, 1 - ellipticity, sma, last.clamp_min(0), tail)
     growth = growth._replace(enclosed=torch.where(inside, growth.enclosed, torch.nan))
     faint = torch.isinf(isophotes.centre_error) | (last < 4)
-    within = growth.enclosed.gather(1, last.clamp_min(0)[:, None])[:, 0]
-    truncated = ~(within > (1 - BEYOND) * growth.total) | growth.half_light.isnan()
-    truncated &= ~faint
+    truncated = _bright_edge(annuli, tail, sma)
+    faint |= growth.half_light.isnan() & ~truncated
     flag = truncated * int(Flag.TRUNCATED) | (isophotes.moved > 3) * int(Flag.UNSETTLED) | faint * int(Flag.FAINT)
     return Profiles(
         isophotes.x, isophotes.y, sma, light, light_error, ellipticity, isophotes.shape_error, angle, angle_error,
@@ -196,6 +196,13 @@ def _sky_under(isophotes, annuli, sma, q) -> Tail:
     inner, outer = (fit_tail(annuli, sma, start) for start in (near, (near * 1.5).clamp_max(furthest * 1.3)))
     disagreement = (outer.sky - inner.sky).abs()
     return inner._replace(sky_error=SKY_DOUBT * torch.hypot(inner.sky_error, disagreement))
+
+
+def _bright_edge(annuli: Annuli, tail: Tail, sma: Tensor) -> Bool[Tensor, "b"]:
+    """Whether the fitted tail still stands above the noise of the outermost annulus that the frame holds."""
+    furthest = (torch.isfinite(annuli.mean) * torch.arange(len(sma), device=sma.device)).amax(1, keepdim=True)
+    light = tail.light(sma.expand_as(annuli.mean)).gather(1, furthest)
+    return (light > EDGE * annuli.noise.gather(1, furthest))[:, 0]
 
 
 def _last_ring(light: Tensor, error: Tensor, share: Tensor) -> Tensor:
