@@ -31,7 +31,7 @@ from skyloom.sky.background import sky_level
 from skyloom.sky.detection import central_and_neighbours, neighbours
 from skyloom.sky.photometry import surface_brightness
 
-SIZE, BAND, SEED = 256, "r", 20_000  # a seed on which nothing was tuned
+SIZE, BAND, SEED = 256, "r", 30_000  # a seed on which nothing was tuned
 BINS = ((0.0, 22.5), (22.5, 24.5), (24.5, 26.5), (0.0, 26.5))  # [mag/arcsec²]
 
 AUTOPROF = """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -28,6 +30,7 @@ from skyloom.sky.profiles import Flag, Profiles, extract
 
 ENGINES = ("isophotes",)
 CHUNK = {"cpu": 16, "cuda": 256}  # cutouts measured together: enough to amortise a call; on a CPU, few for the cache
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 R_LEVEL = 26.0  # [mag/arcsec²] of the isophote whose radius is r_26
 
 Progress = Callable[[int, int | None, str], None]
@@ -120,6 +123,7 @@ def measure_survey(
 
 def _measured(cutouts: Iterable[Cutout], info: SurveyInfo, bands: list[int], device: str) -> Iterator[list[dict]]:
     """Rows of one chunk after another, in the survey's order, a few chunks in work at a time."""
+    _keep_freed_memory()
     workers = os.cpu_count() or 1 if device == "cpu" else 2
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device == "cpu" else threads)  # one core a chunk beats all cores on one small chunk
@@ -135,6 +139,18 @@ def _measured(cutouts: Iterable[Cutout], info: SurveyInfo, bands: list[int], dev
                 yield future.result()
     finally:
         torch.set_num_threads(threads)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc hand large freed blocks out again, in this process from now on; other C libraries are left alone.
+
+    It gives them back to the kernel by default, and then the threads spend their time on fresh pages:
+    42 instead of 65 galaxies/s on two cores.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def measure_chunk(cutouts: tuple[Cutout, ...], info: SurveyInfo, bands: list[int], device: str = "cpu") -> list[dict]:

@@ -18,7 +18,7 @@ from skyloom.sky.resample import dilate
 from skyloom.sky.tail import Tail, fit_tail
 
 ROUNDS = (6, 12)  # of the fit, before and after companions are found
-SKY_DOUBT = 1.6  # true errors of the sky on mocks, in units of the formal ones
+SKY_DOUBT = 1.75  # true errors of the sky on mocks, in units of the formal ones
 LOUDEST = 1e12  # rms: a pixel beyond is held there, so that its square is a number
 EDGE = 5.0  # significance of the light in the outermost annulus that makes a galaxy larger than its frame
 TAIL_LIGHT = 1.0  # light [rms of a pixel] from which outwards the tail is fitted
