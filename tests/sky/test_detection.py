@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sep
 
 from skyloom.sky.detection import central_and_neighbours, detect, neighbours, segment, stellar_fwhm, stellar_radius
 
@@ -134,3 +135,11 @@ def test_an_image_all_of_which_is_bright_is_one_source_and_neither_hangs_nor_fai
     for image in (np.full((256, 256), 100.0), 50 + 100 * rng.normal(0, 1, (256, 256))):
         segmap = segment(image, 1.0, np.ones(image.shape, bool))
         assert segmap.max() >= 1
+
+
+def test_a_large_field_does_not_slow_down_the_small_ones_after_it():
+    """sep fills its room for detected pixels at every call; it must not stay as large as a field needs."""
+    usual = sep.get_extract_pixstack()
+    noise = np.random.default_rng(0).normal(size=(600, 600)).astype(np.float32)
+    detect(noise, 1.0, np.ones(noise.shape, bool))
+    assert sep.get_extract_pixstack() == usual

@@ -6,6 +6,9 @@ and bad pixels are set to zero and masked, so it does not depend on what they he
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +26,9 @@ LOCUS = (0.85, 1.15)  # half-light radii of stars, in units of the mode of the b
 EXTENDED = 1.3  # half-light radius, in the same unit, beyond which a source is no star
 EXTENDED_SNR = 20.0  # the least S/N at which that is said
 OUTSHONE = 10.0  # flux, over a source's own, of a neighbour whose light it may be a piece of
+
+USUAL_ROOM = sep.get_extract_pixstack()  # detected pixels that sep holds unless told otherwise
+_ROOM = Lock()
 
 COLUMNS = np.dtype(
     [
@@ -150,16 +156,33 @@ def _in_units_of_noise(image, rms, good) -> tuple[Float32[np.ndarray, "h w"], Fl
         return np.ascontiguousarray(np.where(known, image / unit, 0), dtype=np.float32), unit
 
 
+@contextmanager
+def _room_for(pixels: int) -> Iterator[None]:
+    """Let sep hold so many detected pixels, and then its usual number again: it fills all that room at every call.
+
+    The number is one for the whole process, so images that need more than the usual wait for each other.
+    """
+    if pixels <= USUAL_ROOM:
+        yield
+        return
+    with _ROOM:
+        sep.set_extract_pixstack(pixels)
+        try:
+            yield
+        finally:
+            sep.set_extract_pixstack(USUAL_ROOM)
+
+
 def _extract(signal, good, threshold: float, min_area: int, deblend: float) -> tuple[np.ndarray, np.ndarray]:
     """sep's table and map; where it runs out of room to deblend, connected regions are left whole."""
-    sep.set_extract_pixstack(max(sep.get_extract_pixstack(), 2 * signal.size + 10_000))
     options = {"mask": ~good, "minarea": min_area, "segmentation_map": True}
-    try:
-        found, segmap = sep.extract(signal, threshold, deblend_cont=deblend, **options)
-    except Exception as error:  # sep raises nothing narrower
-        if "deblending overflow" not in str(error):
-            raise
-        found, segmap = sep.extract(signal, threshold, deblend_nthresh=1, deblend_cont=1.0, **options)
+    with _room_for(2 * signal.size + 10_000):
+        try:
+            found, segmap = sep.extract(signal, threshold, deblend_cont=deblend, **options)
+        except Exception as error:  # sep raises nothing narrower
+            if "deblending overflow" not in str(error):
+                raise
+            found, segmap = sep.extract(signal, threshold, deblend_nthresh=1, deblend_cont=1.0, **options)
     segmap[~good] = 0  # sep smooths the image first, and so lets sources spread over bad pixels
     return found, segmap
 
