@@ -142,12 +142,9 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
         )
     caption = (
         f"The {count(len(rows), 'galaxy')} with isophotes not in doubt that are largest at 26 mag arcsec<sup>−2</sup>. "
-        f"Surface brightness "
-        f"with its 1σ error in every band (the sky's error included); ellipticity and position angle of band "
-        f"{measured.reference} in bold, with their errors, those of the other bands thin and cut off where they "
-        f"leave the frame. Radii are drawn on a "
-        f"scale of "
-        f"their square root."
+        "Surface brightness with its 1σ error in every band (the sky's error included); ellipticity and position angle "
+        f"of band {measured.reference} in bold, with their errors, those of the other bands thin and cut off where they "
+        "leave the frame. Radii are drawn on a scale of their square root."
     )
     if pictures:
         caption += (
@@ -251,9 +248,8 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     sizeless = int((~np.isfinite(sizes)).sum())
     if sizeless:
         said += (
-            f" {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light radius in "
-            f"{escape(measured.reference)}: "
-            f"less than half of their total lies within the last isophote, or nothing could be measured."
+            f" In {escape(measured.reference)}, {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light radius: "
+            "less than half of their total lies within the last isophote, or nothing could be measured."
         )
     body = paragraph(said) + (table(head, rows, words=2) if rows else "") + _by_band(measured)
     troubles = [row for row in measured.rows.to_pylist() if row["flag"] & ~int(REMARKS)]
