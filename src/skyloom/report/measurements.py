@@ -141,10 +141,10 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
             title, paragraph("No profile has a point that stands above its error: there is nothing to draw.")
         )
     caption = (
-        f"The {count(len(rows), 'galaxy')} with isophotes not in doubt that are largest at 26 mag arcsec<sup>−2</sup>. "
-        "Surface brightness with its 1σ error in every band (the sky's error included); ellipticity and position angle "
-        f"of band {measured.reference} in bold, with their errors, those of the other bands thin and cut off where they "
-        "leave the frame. Radii are drawn on a scale of their square root."
+        f"The {count(len(rows), 'galaxy')} with isophotes not in doubt that are largest at 26 mag "
+        "arcsec<sup>−2</sup>. Surface brightness with its 1σ error in every band (the sky's error included); "
+        f"ellipticity and position angle of band {measured.reference} in bold, with their errors, those of the other "
+        "bands thin and cut off where they leave the frame. Radii are drawn on a scale of their square root."
     )
     if pictures:
         caption += (
@@ -194,18 +194,16 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
     head = ("quantity", "galaxies", "median ± its error", "16 % to 84 %", "unit")
     said = (
         f"{count(len(people.rows), 'galaxy')} of {measured.rows.num_rows:,} have a clean profile in "
-        f"{people.reference}; "
-        f"only these enter this chapter, as far as the quantity could be measured. Errors of medians are from "
-        f"{RESAMPLES} bootstrap resamples."
+        f"{people.reference}; only these enter this chapter, as far as the quantity could be measured. Errors of "
+        f"medians are from {RESAMPLES} bootstrap resamples."
     )
     svg = inline_svg(lambda f: draw_population(f, people, SCREEN), 10.4, 6.0, f"{name}-people", "Distributions")
     colour = people.colour()
     caption = (
-        "Magnitude, half-light radius (semi-major axis) and ellipticity there, medians in "
-        "<span class='accent'>orange</span>; size and colour against magnitude; surface brightness relative to that at "
+        "Magnitude, half-light radius (semi-major axis) and ellipticity there, medians in <span "
+        "class='accent'>orange</span>; size and colour against magnitude; surface brightness relative to that at "
         "the half-light radius, each galaxy thin, the median and the middle 68 % <span "
-        "class='accent'>orange</span>, as "
-        "far out as half of the galaxies are measured."
+        "class='accent'>orange</span>, as far out as half of the galaxies are measured."
     )
     if colour:
         caption += f" The colour {colour[0]} is the difference of total magnitudes, not corrected for dust or redshift."
@@ -216,11 +214,9 @@ def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
         )
         body += figure(
             svg,
-            f"Half-light radius and light of the median galaxy in every band, relative to its own in "
-            f"{people.reference}: "
-            f"median with its error, and the middle 68 % of the galaxies. Each band is measured with its own "
-            f"isophotes, "
-            f"at its own seeing.",
+            "Half-light radius and light of the median galaxy in every band, relative to its own in "
+            f"{people.reference}: median with its error, and the middle 68 % of the galaxies. Each band is measured "
+            "with its own isophotes, at its own seeing.",
             "drawn",
         )
     return Chapter(title, body)
@@ -233,9 +229,8 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     counts, here = flag_counts(flags.tolist()), flag_counts(flags[bands == measured.reference].tolist())
     clean = int((~troubled(flags)).sum())
     said = (
-        f"{clean:,} of {count(len(flags), 'profile')} ({100 * clean / len(flags):.0f} %) are clean. Nothing is "
-        f"left out of "
-        f"the table: a row that could not be measured, or only in part, carries a flag."
+        f"{clean:,} of {count(len(flags), 'profile')} ({100 * clean / len(flags):.0f} %) are clean. Nothing is left "
+        "out of the table: a row that could not be measured, or only in part, carries a flag."
     )
     rows = [
         (escape(in_words(bit)), f"{counts[bit]:,}", f"{here[bit]:,}", escape(MEANINGS[bit]))
@@ -248,8 +243,8 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     sizeless = int((~np.isfinite(sizes)).sum())
     if sizeless:
         said += (
-            f" In {escape(measured.reference)}, {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light radius: "
-            "less than half of their total lies within the last isophote, or nothing could be measured."
+            f" In {escape(measured.reference)}, {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light "
+            "radius: less than half of their total lies within the last isophote, or nothing could be measured."
         )
     body = paragraph(said) + (table(head, rows, words=2) if rows else "") + _by_band(measured)
     troubles = [row for row in measured.rows.to_pylist() if row["flag"] & ~int(REMARKS)]
@@ -336,10 +331,10 @@ def objects_chapter(measured: Measured, title: str) -> Chapter:
         lines.append(line)
     frame_ = "from north through east" if not rows or not rows[0]["flag"] & Flag.NO_WCS else "from +x towards +y"
     said = (
-        f"{'All' if len(lines) == len(rows) else f'The brightest {len(lines):,} of'} {count(len(rows), 'object')}, as "
-        f"measured in {band} (ellipticity and position angle at the half-light radius, PA {frame_}), and total "
-        f"magnitudes "
-        f"in the other bands. Click a title to sort. The whole table with all profiles is {escape(measured.name)}."
+        f"{'All' if len(lines) == len(rows) else f'The brightest {len(lines):,} of'} {count(len(rows), 'object')}, "
+        f"as measured in {band} (ellipticity and position angle at the half-light radius, PA {frame_}), and total "
+        "magnitudes in the other bands. Click a title to sort. The whole table with all profiles is "
+        f"{escape(measured.name)}."
     )
     return Chapter(title, paragraph(said) + f'<div class="scroll">{table(head, lines, "sortable", words=2)}</div>')
 
