@@ -10,7 +10,9 @@ from torch import Tensor
 
 from skyloom.sky.tail import Tail
 
-_BEYOND = 60  # radii beyond the last ring over which the tail is summed, each a tenth larger than the last
+_BEYOND = (
+    15  # radii beyond the last ring over which the tail is summed, each a tenth larger than the last: to 4 times it
+)
 _TAIL_DOUBT = 0.5  # fraction of the extrapolated flux that enters the error of the total
 
 
