@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
-from skyloom.sky.ellipse import ring_offsets, stretch_table
+from skyloom.sky.ellipse import ellipticity_and_angle, ring_offsets, stretch_table
 from skyloom.sky.isophotes import Isophotes
 from skyloom.sky.resample import spline_coefficients, spline_sample
 
@@ -137,7 +137,7 @@ def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
     b, r = len(flux), len(sma)
     place, angle = radial_places(isophotes, sma, flux.shape[1:])
     fine = ((place + 0.5) * FINE).clamp(0, r * FINE).to(torch.int32)  # the last one gathers what lies outside
-    sector = (angle * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
+    sector = _sectors(isophotes, angle)
     bins = (r * FINE + 1) * SECTORS
     first = torch.arange(b, device=flux.device, dtype=torch.int32)[:, None, None] * bins
     index = (first + fine * SECTORS + sector).flatten()
@@ -149,6 +149,21 @@ def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
         mean, noise, total, share = _combine(number.sum(2), reduced, scatter.sum(2), area)
         profile = torch.where(share > 0.2, mean, profile)
     return mean, noise, total, share
+
+
+def _sectors(isophotes: Isophotes, angle: Float[Tensor, "b h w"]) -> Int32[Tensor, "b h w"]:
+    """Sector of eccentric anomaly of each pixel, on the outermost ellipse: sectors of one ring have equal areas.
+
+    Sectors of equal angle would give the minor axis of a flat galaxy more than its share.
+    """
+    steps = 1024  # of angle, looked up
+    e1, e2 = isophotes.e1[:, -1], isophotes.e2[:, -1]
+    ellipticity, major = ellipticity_and_angle(e1, e2)
+    turn = (torch.arange(steps, device=angle.device) + 0.5) * (2 * torch.pi / steps) - major[:, None]
+    anomaly = torch.atan2(torch.sin(turn), torch.cos(turn) * (1 - ellipticity)[:, None]).remainder(2 * torch.pi)
+    table = (anomaly * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
+    place = (angle * (steps / (2 * torch.pi))).long().clamp_(max=steps - 1).flatten(1)
+    return table.gather(1, place).view_as(angle)
 
 
 def radial_places(

@@ -26,7 +26,7 @@ TWIST = 0.5  # and in units of how the fitted shape strays from a smooth run
 GAIN = 0.7  # of a round's corrections to the shape: arms answer a change of ellipse more than ellipses do
 UNRESOLVED = 1.5  # pixels: of the rings inside, it does not matter whether their shape comes to rest
 STEADY = 0.01  # a change of shape below which nobody cares
-_SAMPLE = 0.1  # a ring at radius a is read on pixels of at most this fraction of a
+_SAMPLE = 0.06  # a ring at radius a is read on pixels of at most this fraction of a
 
 
 class Isophotes(NamedTuple):
