@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int32
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from skyloom.sky.ellipse import ellipticity_and_angle, ring_offsets, stretch_table
@@ -14,7 +14,8 @@ from skyloom.sky.isophotes import Isophotes
 from skyloom.sky.resample import spline_coefficients, spline_sample
 
 CORE = 8.0  # pixels; inside, light is read along the ellipse, outside it is summed over the pixels of an annulus
-SECTORS = 16
+SECTORS = 32  # of angle, in an annulus
+SAMPLES = 64  # along an ellipse of the core
 STEEPEST = 5.0  # −d ln I / d ln a of a disc at five scale lengths
 LOOSEST = 0.3  # error of an ellipticity of which nothing is known
 FINE = 8  # steps through each annulus at which its slope is followed
@@ -74,7 +75,7 @@ def _shape_part(mean, noise, isophotes: Isophotes, sma) -> Float[Tensor, "b r"]:
 def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tuple[Tensor, ...]:
     """Mean of a cubic-spline image along each ellipse of the core; other rings are left at zero."""
     count = int(core.sum())
-    anomaly = torch.arange(SECTORS * 4, device=flux.device, dtype=flux.dtype) * (2 * torch.pi / (SECTORS * 4))
+    anomaly = torch.arange(SAMPLES, device=flux.device, dtype=flux.dtype) * (2 * torch.pi / SAMPLES)
     dx, dy = ring_offsets(sma[:count], isophotes.e1[:, :count], isophotes.e2[:, :count], anomaly)
     x, y = (dx + isophotes.x[:, None, None]).flatten(1), (dy + isophotes.y[:, None, None]).flatten(1)
     flux, good, variance, x, y = _centre_window(flux, good, variance, isophotes, x, y)
@@ -84,8 +85,8 @@ def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tup
     light = spline_sample(spline_coefficients(_filled(flux, good)), x, y).view_as(dx)
     scatter = (variance * good)[which, *near].view_as(dx)
     number = seen.sum(-1).clamp_min(1)
-    harmonics, basis = _fit_harmonics(light, seen, anomaly)
-    residual = seen * (light - torch.einsum("bri,it->brt", harmonics, basis))
+    harmonics, basis, _ = _fit_harmonics(light, seen, anomaly)
+    residual = seen * (light - torch.einsum("bri,brit->brt", harmonics, basis))
     q = 1 - torch.hypot(isophotes.e1, isophotes.e2)[:, :count]
     pixels = core_pixels(sma[:count], q)
     share = seen.mean(-1)
@@ -120,70 +121,67 @@ def _filled(flux: Tensor, good: Tensor) -> Tensor:
     return torch.where(good > 0, flux, total / count.clamp_min(1))
 
 
-def _fit_harmonics(light, weight, angle) -> tuple[Float[Tensor, "b r 5"], Float[Tensor, "5 t"]]:
-    """Constant and two harmonics, so that a missing sector does not tilt the mean, and their basis.
+def _fit_harmonics(
+    light: Float[Tensor, "b r t"], weight: Float[Tensor, "b r t"], anomaly: Float[Tensor, "*b t"]
+) -> tuple[Float[Tensor, "b r 5"], Float[Tensor, "b r 5 t"], Float[Tensor, "b r t"]]:
+    """Constant and two harmonics, so that a missing sector does not tilt the mean; their basis; each sample's share
+    in the constant.
 
-    Where samples are few, a ridge draws the harmonics to zero and the constant to the plain mean.
+    anomaly : eccentric anomaly of each sample. In plain angle the minor axis of a flat galaxy would get more than its
+    share. Where samples are few, a ridge draws the harmonics to zero and the constant to the plain mean.
     """
-    basis = torch.stack([torch.ones_like(angle), *(f(m * angle) for m in (1, 2) for f in (torch.sin, torch.cos))])
-    normal = torch.einsum("brt,it,jt->brij", weight, basis, basis)
+    waves = [f(m * anomaly) for m in (1, 2) for f in (torch.sin, torch.cos)]
+    basis = torch.stack([torch.ones_like(anomaly), *waves], -2).expand(*weight.shape[:2], -1, -1)
+    normal = torch.einsum("brt,brit,brjt->brij", weight, basis, basis)
     ridge = torch.tensor([1e-6, 1, 1, 1, 1], device=light.device, dtype=light.dtype) * weight.shape[-1] / 16
-    normal = normal + torch.diag(ridge)
-    return torch.linalg.solve(normal, torch.einsum("brt,it->bri", weight * light, basis)), basis
+    inverse = torch.linalg.inv(normal + torch.diag(ridge))
+    harmonics = torch.einsum("brij,brt,brjt->bri", inverse, weight * light, basis)
+    return harmonics, basis, weight * torch.einsum("brj,brjt->brt", inverse[..., 0, :], basis)
 
 
 def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
     """Mean over the pixels of each annulus, reduced to the nominal radius by the local slope, sector by sector."""
     b, r = len(flux), len(sma)
-    place, angle = radial_places(isophotes, sma, flux.shape[1:])
+    place = radial_places(isophotes, sma, (flux.shape[1], flux.shape[2]))
     fine = ((place + 0.5) * FINE).clamp(0, r * FINE).to(torch.int32)  # the last one gathers what lies outside
-    sector = _sectors(isophotes, angle)
+    dx, dy = _from_centre(isophotes, (flux.shape[1], flux.shape[2]))
+    angle = torch.atan2(dy, dx).remainder_(2 * torch.pi)
+    sector = (angle * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
     bins = (r * FINE + 1) * SECTORS
     first = torch.arange(b, device=flux.device, dtype=torch.int32)[:, None, None] * bins
     index = (first + fine * SECTORS + sector).flatten()
     sums = [torch.bincount(index, v.flatten(), b * bins) for v in (good, flux * good, variance * good)]
     number, light, scatter = (s.view(b, -1, SECTORS)[:, :-1].reshape(b, r, FINE, SECTORS).to(flux.dtype) for s in sums)
     profile, area = isophotes.intensity, _whole_area(isophotes, sma)
+    anomaly = _anomalies(isophotes)
     for _ in range(2):  # the first profile was read on averaged pixels; its own annuli give the slope better
         reduced = (light - number * _excess(profile)[..., None]).sum(2)
-        mean, noise, total, share = _combine(number.sum(2), reduced, scatter.sum(2), area)
+        mean, noise, total, share = _combine(number.sum(2), reduced, scatter.sum(2), area, anomaly)
         profile = torch.where(share > 0.2, mean, profile)
     return mean, noise, total, share
 
 
-def _sectors(isophotes: Isophotes, angle: Float[Tensor, "b h w"]) -> Int32[Tensor, "b h w"]:
-    """Sector of eccentric anomaly of each pixel, on the outermost ellipse: sectors of one ring have equal areas.
-
-    Sectors of equal angle would give the minor axis of a flat galaxy more than its share.
-    """
-    steps = 1024  # of angle, looked up
-    e1, e2 = isophotes.e1[:, -1], isophotes.e2[:, -1]
-    ellipticity, major = ellipticity_and_angle(e1, e2)
-    turn = (torch.arange(steps, device=angle.device) + 0.5) * (2 * torch.pi / steps) - major[:, None]
-    anomaly = torch.atan2(torch.sin(turn), torch.cos(turn) * (1 - ellipticity)[:, None]).remainder(2 * torch.pi)
-    table = (anomaly * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
-    place = (angle * (steps / (2 * torch.pi))).long().clamp_(max=steps - 1).flatten(1)
-    return table.gather(1, place).view_as(angle)
+def _from_centre(isophotes: Isophotes, frame: tuple[int, int]) -> tuple[Float[Tensor, "b 1 w"], Float[Tensor, "b h 1"]]:
+    """Columns and rows relative to each centre [pixel]."""
+    x, y = isophotes.x, isophotes.y
+    columns, rows = (torch.arange(n, device=x.device, dtype=x.dtype) for n in (frame[1], frame[0]))
+    return (columns - x[:, None])[:, None, :], (rows - y[:, None])[:, :, None]
 
 
-def radial_places(
-    isophotes: Isophotes, sma: Float[Tensor, "r"], frame: tuple[int, int]
-) -> tuple[Float[Tensor, "b h w"], Float[Tensor, "b h w"]]:
-    """Where each pixel lies on the ladder of radii (0 on the first, r − 1 on the last), and its angle [rad, 0 … 2π]."""
-    columns, rows = (torch.arange(n, device=sma.device, dtype=sma.dtype) for n in (frame[1], frame[0]))
-    dx, dy = (columns - isophotes.x[:, None])[:, None, :], (rows - isophotes.y[:, None])[:, :, None]
+def radial_places(isophotes: Isophotes, sma: Float[Tensor, "r"], frame: tuple[int, int]) -> Float[Tensor, "b h w"]:
+    """Where each pixel lies on the ladder of radii: 0 on the first, r − 1 on the last."""
+    dx, dy = _from_centre(isophotes, frame)
     log_radius = (dx**2 + dy**2).clamp_min(1e-4).log().div_(2)
-    angle = torch.atan2(dy, dx).remainder_(2 * torch.pi)
     log_sma = torch.log(sma)
     knots = torch.linspace(float(log_sma[0]) - 2, float(log_sma[-1]), 64, device=sma.device)
     turns = torch.arange(129, device=sma.device) * (torch.pi / 128)
     table = stretch_table(knots, turns, log_sma, isophotes.e1, isophotes.e2)
-    across = (angle.remainder(torch.pi)).mul_(2 / torch.pi).sub_(1)
+    across = torch.atan2(dy, dx).remainder_(torch.pi).mul_(2 / torch.pi).sub_(1)
     along = (log_radius - knots[0]).mul_(2 / float(knots[-1] - knots[0])).sub_(1)
     stretch = F.grid_sample(
         table[:, None], torch.stack([across, along], -1), mode="bilinear", padding_mode="border", align_corners=True
     )[:, 0]
-    return (log_radius + stretch - log_sma[0]) / (log_sma[1] - log_sma[0]), angle
+    return (log_radius + stretch - log_sma[0]) / (log_sma[1] - log_sma[0])
 
 
 def _excess(intensity: Float[Tensor, "b r"]) -> Float[Tensor, "b r fine"]:
@@ -204,19 +202,26 @@ def _whole_area(isophotes, sma) -> Float[Tensor, "b r"]:
     return torch.pi * q * sma**2 * 2 * torch.sinh(torch.log(sma[1] / sma[0]))
 
 
-def _combine(number, light, scatter, area) -> tuple[Tensor, ...]:
+def _anomalies(isophotes: Isophotes) -> Float[Tensor, "b r s"]:
+    """Eccentric anomaly of the middle of each sector on each ring."""
+    middle = (torch.arange(SECTORS, device=isophotes.e1.device) + 0.5) * (2 * torch.pi / SECTORS)
+    ellipticity, major = (v[..., None] for v in ellipticity_and_angle(isophotes.e1, isophotes.e2))
+    return torch.atan2(torch.sin(middle - major), torch.cos(middle - major) * (1 - ellipticity))
+
+
+def _combine(number, light, scatter, area, anomaly) -> tuple[Tensor, ...]:
     """Sector sums to one mean per ring; sectors that disagree by more than their noise raise the error."""
-    angle = (torch.arange(SECTORS, device=number.device, dtype=number.dtype) + 0.5) * (2 * torch.pi / SECTORS)
     sectors = light / number.clamp_min(1)
     total = number.sum(-1)
-    harmonics, basis = _fit_harmonics(sectors, number / (total[..., None] / SECTORS).clamp_min(1), angle)
-    residual = sectors - torch.einsum("bri,is->brs", harmonics, basis)
+    weight = number / (total[..., None] / SECTORS).clamp_min(1)
+    harmonics, basis, share_of_mean = _fit_harmonics(sectors, weight, anomaly)
+    residual = sectors - torch.einsum("bri,bris->brs", harmonics, basis)
     expected = scatter / number.clamp_min(1) ** 2
     seen = number > 0
     excess = torch.where(seen, residual**2 / expected.clamp_min(1e-30), 0.0).sum(-1)
     freedom = (seen.sum(-1) - 5).clamp_min(0).to(excess.dtype)
     ratio = _over_neighbours(excess) / _over_neighbours(freedom).clamp_min(1)
-    noise = scatter.sum(-1).sqrt() / total.clamp_min(1) * ratio.clamp_min(1).sqrt()
+    noise = ((share_of_mean**2 * expected).sum(-1) * ratio.clamp_min(1)).sqrt()
     return harmonics[..., 0], noise, total, (total / area).clamp_max(1)
 
 

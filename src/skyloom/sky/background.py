@@ -49,7 +49,7 @@ def _mode(values: Float64[np.ndarray, "n"]) -> tuple[float, float]:
     centre, spread = _first_guess(values)
     if spread == 0:
         return float(centre), 0.0
-    x = (values - centre) / spread
+    x = ((values - centre) / spread).clip(-1e100, 1e100)  # so that squares are numbers
     sums, squares = (np.concatenate([[0.0], np.cumsum(power)]) for power in (x, x * x))
     level, rms, window = 0.0, 1.0, (-1, -1)
     for _ in range(ROUNDS):
