@@ -13,9 +13,9 @@ Known to disagree, and why:
   spline along them gives ours. The same makes IRAF brighter by 0.02 mag near 3 pixels, where the light curves upward.
 - Beyond 9 pixels IRAF lets the centre wander by up to 7 pixels and its ellipses follow the arms (ellipticity to 0.36).
   We keep one centre and a smooth shape, and our isophotes are up to 0.3 mag fainter: less of them lies on an arm. The
-  photometry is not the reason: on IRAF's own ellipses ours gives its intensities to 1.5 %. Nor is the fit: without its
+  photometry is not the reason: on IRAF's own ellipses ours gives its intensities to 1.2 %. Nor is the fit: without its
   prior it follows the arms as IRAF does.
-- At 8.3 pixels, where ours changes from reading along the ellipse to summing the annulus, the two differ by 1.4 %.
+- At 8.3 pixels, where ours changes from reading along the ellipse to summing the annulus, the two differ by 0.9 %.
 """
 
 import runpy
