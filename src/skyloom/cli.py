@@ -27,6 +27,7 @@ import skyloom as sl
 from skyloom.errors import SkyloomError
 
 SECONDS_BETWEEN_LINES = 10.0
+FACTS_OF_SURVEY = 1 | 2 | 4  # flags of a profile that say what the survey lacks: WCS, zero point, pixel scale
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -255,7 +256,7 @@ def profile(
     with job(as_json) as progress:
         opened = sl.open(survey)
         table = sl.profile(opened, out=out, with_=with_, band=band, progress=progress)
-        flagged = sum(flag != 0 for flag in table["flag"].to_pylist())
+        flagged = sum(flag & ~FACTS_OF_SURVEY != 0 for flag in table["flag"].to_pylist())
         remarks = [f"{flagged} flagged", *unknowns(opened)]
         summary = {"table": str(out), "profiles": len(table), "flagged": flagged, "unknown": unknowns(opened)}
         finish("; ".join((f"{out}: {len(table)} profiles", *remarks)), summary, as_json)

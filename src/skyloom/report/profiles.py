@@ -22,13 +22,13 @@ MEANINGS = {
     Flag.NO_WCS: "the survey has no WCS: position angles run from +x towards +y, not from north through east",
     Flag.NO_ZERO_POINT: "the band has no zero point: magnitudes are instrumental, −2.5 log₁₀(flux)",
     Flag.NO_PIXEL_SCALE: "the survey has no pixel scale: radii are in pixels, areas in square pixels",
-    Flag.TRUNCATED: "much of the light lies beyond the last isophote, for want of frame or of depth: the total, and "
-    "the sizes that follow from it, rest on extrapolation",
+    Flag.TRUNCATED: "the galaxy is larger than its frame: the light has not faded at the edge, so that the sky, and "
+    "with it the total, rest on extrapolation",
     Flag.CROWDED: "neighbours cover more than a quarter of the ellipse of half light",
     Flag.BAD_CENTRE: "bad pixels lie within 3 pixels of the centre",
     Flag.UNSETTLED: "the geometry was still moving when the search for it ended",
     Flag.OFF_CENTRE: "the fitted centre lies more than a tenth of the frame from where it was expected",
-    Flag.FAINT: "too faint for a shape: the geometry is held at the moments of the detection",
+    Flag.FAINT: "too faint for a shape, or for half of its light to be seen: the geometry is that of the detection",
     Flag.NOTHING: "no source, or no good pixel, in this band: the row is empty",
 }
 ROOT = 0.5  # radii are drawn on a scale of their square root: the centre and the outskirts both have room
