@@ -22,7 +22,7 @@ def annuli_of(n, r_e, sky, q=0.7, i_e=100.0, rms=1.0, seed=0) -> Annuli:
     noise = rms / np.sqrt(pixels)
     light = intensity(RADIUS, r_e, n, i_e)
     mean = sky + light + np.random.default_rng(seed).normal(0, 1, (DRAWS, len(RADIUS))) * noise
-    columns = mean, noise, noise, pixels, np.ones_like(RADIUS)
+    columns = mean, noise, noise, np.ones_like(RADIUS)
     return Annuli(*(torch.from_numpy(np.broadcast_to(c, mean.shape).astype(np.float32)) for c in columns))
 
 
@@ -81,6 +81,6 @@ def test_rings_that_were_not_measured_have_no_say():
 @pytest.mark.parametrize("value", [0.0, -3.0, torch.nan])
 def test_annuli_without_a_galaxy_give_a_finite_sky(value):
     shape = (2, len(RADIUS))
-    annuli = Annuli(torch.full(shape, value), *(torch.ones(shape) for _ in range(4)))
+    annuli = Annuli(torch.full(shape, value), *(torch.ones(shape) for _ in range(3)))
     tail = fit_tail(annuli, SMA, torch.tensor([5.0, 30.0]))
     assert all(torch.isfinite(part).all() for part in tail)

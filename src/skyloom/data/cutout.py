@@ -29,15 +29,6 @@ class Band:
     psf_fwhm: float | None = None
     unit: str | None = None
 
-    def require_zero_point(self, source: str) -> float:
-        """The zero point, or a UnitError that says how to give one."""
-        if self.zero_point is None:
-            raise UnitError(
-                f"band {self.name!r} of {source} has no zero point, so its flux has no magnitude; "
-                f"ingest it with --zero-point {self.name}=MAG"
-            )
-        return self.zero_point
-
 
 @dataclass(frozen=True)
 class Cutout:

@@ -27,14 +27,12 @@ class Annuli(NamedTuple):
     mean : [flux/pixel]; NaN where fewer than a fifth of the annulus is good
     error : 1σ of the mean from pixel noise, azimuthal structure and the shape's own error
     noise : the part of `error` that comes from pixel noise and structure alone, independent from ring to ring
-    pixels : number of good pixels (or of samples' worth of pixels, in the core)
     share : good fraction of the whole annulus, the part outside the frame counted as bad
     """
 
     mean: Float[Tensor, "b r"]
     error: Float[Tensor, "b r"]
     noise: Float[Tensor, "b r"]
-    pixels: Float[Tensor, "b r"]
     share: Float[Tensor, "b r"]
 
 
@@ -53,11 +51,11 @@ def measure(
     core = sma < CORE
     ring_core = _along(flux, good, variance, isophotes, sma, core)
     ring_out = _across(flux, good, variance, isophotes, sma)
-    mean, noise, pixels, share = (torch.where(core, a, b) for a, b in zip(ring_core, ring_out, strict=True))
+    mean, noise, share = (torch.where(core, a, b) for a, b in zip(ring_core, ring_out, strict=True))
     filled = torch.where(torch.isfinite(mean), mean, isophotes.intensity)
     shape_part = _shape_part(filled, noise, isophotes, sma)
     mean = torch.where(share > 0.2, mean, torch.nan)
-    return Annuli(mean, torch.hypot(noise, shape_part), noise, pixels, share)
+    return Annuli(mean, torch.hypot(noise, shape_part), noise, share)
 
 
 def _shape_part(mean, noise, isophotes: Isophotes, sma) -> Float[Tensor, "b r"]:
@@ -92,7 +90,7 @@ def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tup
     share = seen.mean(-1)
     spread = torch.maximum(scatter.sum(-1) / number, (residual**2).sum(-1) / number)
     noise = (spread / (pixels * share.clamp_min(0.05))).sqrt()
-    parts = (harmonics[..., 0], noise, pixels * share, share)
+    parts = (harmonics[..., 0], noise, share)
     return tuple(torch.cat([part, torch.zeros_like(isophotes.e1[:, count:])], 1) for part in parts)
 
 
@@ -142,11 +140,11 @@ def _fit_harmonics(
 def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
     """Mean over the pixels of each annulus, reduced to the nominal radius by the local slope, sector by sector."""
     b, r = len(flux), len(sma)
-    place = radial_places(isophotes, sma, (flux.shape[1], flux.shape[2]))
-    fine = ((place + 0.5) * FINE).clamp(0, r * FINE).to(torch.int32)  # the last one gathers what lies outside
     dx, dy = _from_centre(isophotes, (flux.shape[1], flux.shape[2]))
-    angle = torch.atan2(dy, dx).remainder_(2 * torch.pi)
-    sector = (angle * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
+    angle = torch.atan2(dy, dx)
+    place = radial_places(isophotes, sma, dx**2 + dy**2, angle)
+    fine = ((place + 0.5) * FINE).clamp(0, r * FINE).to(torch.int32)  # the last one gathers what lies outside
+    sector = (angle.remainder(2 * torch.pi) * (SECTORS / (2 * torch.pi))).to(torch.int32).clamp_(max=SECTORS - 1)
     bins = (r * FINE + 1) * SECTORS
     first = torch.arange(b, device=flux.device, dtype=torch.int32)[:, None, None] * bins
     index = (first + fine * SECTORS + sector).flatten()
@@ -156,9 +154,9 @@ def _across(flux, good, variance, isophotes, sma) -> tuple[Tensor, ...]:
     anomaly = _anomalies(isophotes)
     for _ in range(2):  # the first profile was read on averaged pixels; its own annuli give the slope better
         reduced = (light - number * _excess(profile)[..., None]).sum(2)
-        mean, noise, total, share = _combine(number.sum(2), reduced, scatter.sum(2), area, anomaly)
+        mean, noise, share = _combine(number.sum(2), reduced, scatter.sum(2), area, anomaly)
         profile = torch.where(share > 0.2, mean, profile)
-    return mean, noise, total, share
+    return mean, noise, share
 
 
 def _from_centre(isophotes: Isophotes, frame: tuple[int, int]) -> tuple[Float[Tensor, "b 1 w"], Float[Tensor, "b h 1"]]:
@@ -168,15 +166,19 @@ def _from_centre(isophotes: Isophotes, frame: tuple[int, int]) -> tuple[Float[Te
     return (columns - x[:, None])[:, None, :], (rows - y[:, None])[:, :, None]
 
 
-def radial_places(isophotes: Isophotes, sma: Float[Tensor, "r"], frame: tuple[int, int]) -> Float[Tensor, "b h w"]:
-    """Where each pixel lies on the ladder of radii: 0 on the first, r − 1 on the last."""
-    dx, dy = _from_centre(isophotes, frame)
-    log_radius = (dx**2 + dy**2).clamp_min(1e-4).log().div_(2)
+def radial_places(
+    isophotes: Isophotes, sma: Float[Tensor, "r"], square: Float[Tensor, "b h w"], angle: Float[Tensor, "b h w"]
+) -> Float[Tensor, "b h w"]:
+    """Where each pixel lies on the ladder of radii: 0 on the first, r − 1 on the last.
+
+    square, angle : its squared distance to the centre [pixel²] and its direction from +x towards +y [rad]
+    """
+    log_radius = square.clamp_min(1e-4).log().div_(2)
     log_sma = torch.log(sma)
     knots = torch.linspace(float(log_sma[0]) - 2, float(log_sma[-1]), 64, device=sma.device)
     turns = torch.arange(129, device=sma.device) * (torch.pi / 128)
     table = stretch_table(knots, turns, log_sma, isophotes.e1, isophotes.e2)
-    across = torch.atan2(dy, dx).remainder_(torch.pi).mul_(2 / torch.pi).sub_(1)
+    across = angle.remainder(torch.pi).mul_(2 / torch.pi).sub_(1)
     along = (log_radius - knots[0]).mul_(2 / float(knots[-1] - knots[0])).sub_(1)
     stretch = F.grid_sample(
         table[:, None], torch.stack([across, along], -1), mode="bilinear", padding_mode="border", align_corners=True
@@ -222,7 +224,7 @@ def _combine(number, light, scatter, area, anomaly) -> tuple[Tensor, ...]:
     freedom = (seen.sum(-1) - 5).clamp_min(0).to(excess.dtype)
     ratio = _over_neighbours(excess) / _over_neighbours(freedom).clamp_min(1)
     noise = ((share_of_mean**2 * expected).sum(-1) * ratio.clamp_min(1)).sqrt()
-    return harmonics[..., 0], noise, total, (total / area).clamp_max(1)
+    return harmonics[..., 0], noise, (total / area).clamp_max(1)
 
 
 def _over_neighbours(values: Float[Tensor, "b r"], reach: int = 2) -> Float[Tensor, "b r"]:
