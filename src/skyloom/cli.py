@@ -169,6 +169,16 @@ def sentence(survey: sl.Survey, *remarks: str) -> str:
     return "; ".join((what, *remarks))
 
 
+def kept_profiles(survey: sl.Survey, column: str) -> tuple[str, dict[str, Any]]:
+    """`kids.lance: 12 profiles of 4 objects in g, r, i, in the column profile_courteau`, and the same for programs."""
+    profiles = survey.table([column])[column].combine_chunks()
+    there = set(profiles.flatten().field("band").to_pylist())
+    bands = [band for band in survey.info.band_names if band in there]
+    objects, count = len(profiles) - profiles.null_count, len(profiles.flatten())
+    said = f"{survey.path}: {count} profiles of {objects} objects in {', '.join(bands)}, in the column {column}"
+    return said, {"survey": str(survey.path), "column": column, "profiles": count, "objects": objects, "bands": bands}
+
+
 def say_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"skyloom {sl.__version__}")
@@ -193,6 +203,9 @@ def ingest(
     pixel_scale: Annotated[float | None, typer.Option(help="[arcsec/pixel], if the source does not say.")] = None,
     zero_point: Annotated[list[str] | None, typer.Option(metavar="BAND=MAG", help="AB zero point; repeatable.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Set bad objects aside, with reasons.")] = False,
+    profiles: Annotated[
+        str | None, typer.Option(metavar="NAME", help="SOURCE is profiles: keep them as column profile_NAME.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read images and a catalogue into SURVEY, or add them to it."""
@@ -207,8 +220,12 @@ def ingest(
             pixel_scale=pixel_scale,
             zero_point=given,
             skip_bad=skip_bad,
+            profiles=profiles,
             progress=progress,
         )
+        if profiles is not None:
+            finish(*kept_profiles(made, f"profile_{profiles}"), as_json)
+            return
         bad = set_aside(survey) - before
         finish(sentence(made, *complaint(bad, survey), *unknowns(made)), {**describe(made), "set_aside": bad}, as_json)
 
@@ -250,14 +267,16 @@ def profile(
     out: Annotated[Path, typer.Option(metavar="TABLE", help="The table to write: .parquet, .ecsv or .fits.")],
     with_: Annotated[str, typer.Option("--with", metavar="ENGINE", help="What measures: isophotes.")] = "isophotes",
     band: Annotated[str | None, typer.Option(help="One band only.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Also keep the profiles in SURVEY, as a column.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a surface brightness profile of every galaxy of SURVEY, in every band."""
     with job(as_json) as progress:
         opened = sl.open(survey)
-        table = sl.profile(opened, out=out, with_=with_, band=band, progress=progress)
+        table = sl.profile(opened, out=out, with_=with_, band=band, keep=keep, progress=progress)
         flagged = sum(flag & ~FACTS_OF_SURVEY != 0 for flag in table["flag"].to_pylist())
-        remarks = [f"{flagged} flagged", *unknowns(opened)]
+        kept = [f"kept in {survey} as profile_{with_.replace('-', '_')}"] if keep else []
+        remarks = [f"{flagged} flagged", *kept, *unknowns(opened)]
         summary = {"table": str(out), "profiles": len(table), "flagged": flagged, "unknown": unknowns(opened)}
         finish("; ".join((f"{out}: {len(table)} profiles", *remarks)), summary, as_json)
 

@@ -58,7 +58,7 @@ def read_catalogue(path: Path) -> Catalogue:
     path = Path(path)
     if not path.is_file():
         raise SourceError(path, "there is no such catalogue", "check the path")
-    table = _read_table(path)
+    table = table_from(path)
     if table.num_rows == 0:
         raise CatalogueError(f"{path}: the catalogue has no rows")
     id_column = _find(table, ID_NAMES, path)
@@ -173,7 +173,8 @@ def _degrees(table: pa.Table, name: str | None, path: Path) -> Float64[np.ndarra
         raise CatalogueError(f"{path}: column {name!r} is in {stated!r}, which is no angle; give degrees") from error
 
 
-def _read_table(path: Path) -> pa.Table:
+def table_from(path: Path) -> pa.Table:
+    """The rows of a CSV, ECSV, FITS or Parquet file, units in the fields' metadata; SourceError if it is none."""
     lower = path.name.lower()
     if path.stat().st_size == 0:
         raise SourceError(path, "the catalogue has zero bytes", "fetch it again")

@@ -18,11 +18,13 @@ from skyloom.data import store
 from skyloom.data.admission import Request
 from skyloom.data.cutout import Cutout
 from skyloom.data.kinds import kind_of
+from skyloom.data.profiles import column_of, keep_profiles
 from skyloom.data.readers.cutouts import read_cutouts
 from skyloom.data.readers.hdf5 import read_hdf5
 from skyloom.data.readers.jpeg import read_jpeg
 from skyloom.data.readers.mosaic import read_mosaic
 from skyloom.data.readers.parquet import read_parquet
+from skyloom.data.readers.profiles import read_profile_table
 from skyloom.data.sample import read_sample
 from skyloom.data.source import Quarantine, Source
 from skyloom.errors import RequestError, StoreError
@@ -40,6 +42,7 @@ def ingest(
     pixel_scale: float | None = None,
     zero_point: Mapping[str, float] | None = None,
     skip_bad: bool = False,
+    profiles: str | None = None,
     progress: Progress | None = None,
 ) -> store.Survey:
     """Read a source into a survey, new or existing; docs/ingest.md has the table of what a source may be.
@@ -47,12 +50,18 @@ def ingest(
     size : [pixel] side of each cutout: cut from a mosaic; a cutout's central part, padded with ivar 0 if it is smaller
     pixel_scale, zero_point : [arcsec/pixel], {band: AB mag}; fill what the source does not state, never override it
     skip_bad : set bad objects aside in <survey>.quarantine.csv instead of raising at the first
+    profiles : the source is a profile table, or a folder of them, of objects that the survey has; it becomes the column
+    `profile_<profiles>`, replaced if it is there; no other option goes with it
     The survey is there in full or not at all. Memory stays flat, whatever the size of the source.
     Raises SourceError, CatalogueError, CutoutError or UnitError naming file and row; RequestError for options that
     do not fit the source; StoreError if the survey cannot be written.
     """
     survey = Path(survey)
     request = Request(size, pixel_scale, zero_point, skip_bad)
+    if profiles is not None:
+        if catalogue is not None or request != Request():
+            raise RequestError("profiles go to objects that the survey has; leave out all other options, or --profiles")
+        return _ingest_profiles(Path(source), survey, profiles)
     _require_writable(survey)
     opened = _open(source, None if catalogue is None else Path(catalogue), request)
     there = store.open(survey) if survey.exists() else None
@@ -60,6 +69,16 @@ def ingest(
         opened = _without_known(opened, there, str(source))
     stream = _set_aside(_watched(_measured(opened.cutouts), opened.total, progress), opened, survey, there is not None)
     return store.write(survey, opened.info, stream, append=there is not None)
+
+
+def _ingest_profiles(source: Path, survey: Path, name: str) -> store.Survey:
+    """Profile tables into a column of an existing survey; everything is checked before anything is written."""
+    column_of(name)
+    if not survey.exists():
+        raise StoreError(f"{survey}: no survey there to keep profiles in; ingest its images first, or check the name")
+    there = store.open(survey)
+    ids = there.table(["object_id"])["object_id"].to_pylist()
+    return keep_profiles(there, read_profile_table(source, there.info, ids), name)
 
 
 def sample() -> store.Survey:
