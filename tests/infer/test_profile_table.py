@@ -13,9 +13,11 @@ from astropy.wcs import WCS
 
 import skyloom as sl
 from skyloom.data import store
+from skyloom.data.profiles import COLUMNS
 from skyloom.data.tables import read_table, to_astropy, unit_of
 from skyloom.errors import CatalogueError, CutoutError, RequestError, StoreError
-from skyloom.infer.profiles import COLUMNS, measure_chunk, measure_survey, profile
+from skyloom.infer.isophotes import measure_chunk
+from skyloom.infer.profiles import ISOPHOTES, measure_survey, profile
 from skyloom.sky.photometry import magnitude, surface_brightness
 from skyloom.sky.profiles import Flag
 from skyloom.sky.sersic import flux_radius, intensity, sersic_b, total_flux
@@ -239,11 +241,11 @@ def test_progress_counts_the_objects(survey_path):
     ],
 )
 def test_what_cannot_be_done_is_said_before_any_work(survey_path, monkeypatch, tmp_path, arguments, error, words):
-    def work(*_):
+    def work(*_, **__):
         raise AssertionError("a galaxy was measured")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("skyloom.infer.profiles.measure_chunk", work)
+    monkeypatch.setattr("skyloom.infer.profiles.ISOPHOTES", ISOPHOTES._replace(measure=work))
     with pytest.raises(error, match=words):
         profile(survey_path, **arguments)
     assert not list(tmp_path.iterdir())
@@ -256,7 +258,7 @@ def test_a_missing_survey_is_a_store_error(tmp_path):
 
 def test_an_error_in_mid_work_leaves_the_old_table(survey_path, tmp_path, monkeypatch):
     (tmp_path / "profiles.fits").write_bytes(b"the old one")
-    monkeypatch.setattr("skyloom.infer.profiles.measure_chunk", lambda *_: 1 / 0)
+    monkeypatch.setattr("skyloom.infer.profiles.ISOPHOTES", ISOPHOTES._replace(measure=lambda *_, **__: 1 / 0))
     with pytest.raises(ZeroDivisionError):
         profile(survey_path, tmp_path / "profiles.fits")
     assert [path.name for path in tmp_path.iterdir()] == ["profiles.fits"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skyloom.sky.ellipse import ellipticity_and_angle, ring_offsets, stretch_table
 from skyloom.sky.isophotes import Isophotes
-from skyloom.sky.resample import spline_coefficients, spline_sample
+from skyloom.sky.resample import filled, spline_coefficients, spline_sample
 
 CORE = 8.0  # pixels; inside, light is read along the ellipse, outside it is summed over the pixels of an annulus
 SECTORS = 32  # of angle, in an annulus
@@ -80,7 +80,7 @@ def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tup
     near = tuple(c.round().long().clamp(0, n - 1) for c, n in ((y, flux.shape[1]), (x, flux.shape[2])))
     which = torch.arange(len(flux), device=flux.device)[:, None]
     seen = good[which, *near].view_as(dx)
-    light = spline_sample(spline_coefficients(_filled(flux, good)), x, y).view_as(dx)
+    light = spline_sample(spline_coefficients(filled(flux, good)), x, y).view_as(dx)
     scatter = (variance * good)[which, *near].view_as(dx)
     number = seen.sum(-1).clamp_min(1)
     harmonics, basis, _ = _fit_harmonics(light, seen, anomaly)
@@ -110,13 +110,6 @@ def _centre_window(flux, good, variance, isophotes, x, y) -> tuple[Tensor, ...]:
 def core_pixels(sma: Tensor, q: Tensor) -> Tensor:
     """Pixels that the mean of a cubic spline along an ellipse is worth, in white noise: its length, less if flat."""
     return (2 * torch.pi * sma * ((1 + q**2) / 2).sqrt() * (0.7 + 0.3 * q)).clamp_min(1)
-
-
-def _filled(flux: Tensor, good: Tensor) -> Tensor:
-    """Bad pixels replaced by the mean of their good neighbours, so that a spline does not ring."""
-    kernel = torch.ones(1, 1, 5, 5, device=flux.device, dtype=flux.dtype)
-    total, count = (torch.conv2d(a[:, None], kernel, padding=2)[:, 0] for a in (flux, good))
-    return torch.where(good > 0, flux, total / count.clamp_min(1))
 
 
 def _fit_harmonics(

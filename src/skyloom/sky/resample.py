@@ -45,6 +45,13 @@ def spline_sample(
     return torch.einsum("bnij,bni,bnj->bn", taps, weight_y, weight_x)
 
 
+def filled(flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """Bad pixels replaced by the mean of their good neighbours, so that a spline does not ring."""
+    kernel = torch.ones(1, 1, 5, 5, device=flux.device, dtype=flux.dtype)
+    total, count = (torch.conv2d(a[:, None], kernel, padding=2)[:, 0] for a in (flux, good))
+    return torch.where(good > 0, flux, total / count.clamp_min(1))
+
+
 def pyramid(flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"], levels: int) -> list[Float[Tensor, "b 2 h w"]]:
     """(good flux, good fraction) at 1, 2, 4 … pixels a side, sharpened so that `sample_layer` does not blur.
 

@@ -1,0 +1,45 @@
+"""Whether weights may measure a survey: the bands and the pixel scale that they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skyloom.checkpoint import Run
+from skyloom.data.cutout import SurveyInfo
+from skyloom.errors import RequestError
+
+SAME_SCALE = 0.02  # relative difference of pixel scales that does not matter
+ALIASES = {"Ks": "K", "z": "Z"}  # VIKING's own spellings beside those of mocks
+
+
+def require_suited(run: Run, info: SurveyInfo, bands: Sequence[str], *, anyway: bool) -> None:
+    """RequestError if the weights have never seen such bands or such a pixel scale, unless that is asked for anyway."""
+    seen = run.facts("training")
+    if anyway or seen is None:
+        return
+    known = {_spelled(band) for band in seen["bands"]}
+    strange = [band for band in bands if _spelled(band) not in known]
+    if strange:
+        raise RequestError(
+            f"{run.name} was trained on {', '.join(seen['bands'])} and has never seen {', '.join(strange)}; "
+            "measure other bands (--band), train on yours (skyloom train), or insist with --anyway"
+        )
+    scales = seen["pixel_scales"]
+    if info.pixel_scale is None:
+        raise RequestError(
+            f"{run.name} was trained on pixels of {_listed(scales)} arcsec, and the survey does not say how large its "
+            "own are; give --pixel-scale when you ingest, or insist with --anyway"
+        )
+    if not any(abs(info.pixel_scale / scale - 1) < SAME_SCALE for scale in scales):
+        raise RequestError(
+            f"{run.name} was trained on pixels of {_listed(scales)} arcsec, and those of the survey have "
+            f"{info.pixel_scale:g}; resample the images, train on them (skyloom train), or insist with --anyway"
+        )
+
+
+def _spelled(band: str) -> str:
+    return ALIASES.get(band, band)
+
+
+def _listed(scales: Sequence[float]) -> str:
+    return ", ".join(f"{scale:g}" for scale in scales)

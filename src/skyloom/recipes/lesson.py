@@ -1,0 +1,58 @@
+"""What a recipe hands to the loop, and what it is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import nn
+
+from skyloom.checkpoint import Run
+from skyloom.data.splits import Split, split
+from skyloom.data.store import Survey
+from skyloom.train import Update
+
+Size = Literal["smoke", "laptop", "gpu", "paper"]
+SIDES: Mapping[str, float] = {"train": 0.8, "calibration": 0.12, "test": 0.08}
+Progress = Callable[[int, int | None, str], None]
+
+
+class School(NamedTuple):
+    """Where and on what to learn: surveys, each with its split by position; the device; who is told of progress."""
+
+    surveys: Sequence[Survey]
+    splits: Sequence[Split]
+    device: torch.device
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A network that can be trained, and how.
+
+    parts : what must be saved to go on: networks and optimisers by name; `average` or else `net` is the one to use
+    batches : from the number of steps taken so far
+    finish : calibrate and score the network that was kept, and write what was found beside it
+    """
+
+    parts: Mapping[str, nn.Module | torch.optim.Optimizer]
+    update: Update
+    batches: Callable[[int], Iterator[Any]]
+    steps: int
+    batch: int
+    facts: Mapping[str, Any]
+    finish: Callable[[Run, nn.Module], Mapping[str, Any]]
+
+    @property
+    def product(self) -> nn.Module:
+        """The network to use."""
+        part = self.parts.get("average", self.parts["net"])
+        assert isinstance(part, nn.Module)
+        return part
+
+
+def splits_of(surveys: Sequence[Survey], seed: int) -> list[Split]:
+    """How each survey is dealt to training, calibration and test; the same for the same seed."""
+    return [split(survey, SIDES, seed) for survey in surveys]

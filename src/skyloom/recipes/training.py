@@ -1,0 +1,161 @@
+"""`train`: a recipe and surveys in, a run directory out; killed and started again, it goes on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import torch
+
+from skyloom import __version__
+from skyloom.checkpoint import Run, begin
+from skyloom.data import store
+from skyloom.data.profiles import read_profiles
+from skyloom.errors import RecipeError, RequestError
+from skyloom.recipes import pix2prof, profile_decoder
+from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
+from skyloom.recipes.settings import with_settings
+from skyloom.train import Step
+from skyloom.train import train as steps_of
+
+REPORT = 50  # steps between two lines of losses.jsonl
+SAVE = 300.0  # seconds between two states to go on from
+
+
+class Entry(NamedTuple):
+    """A recipe: its function of one dial, and what makes a lesson of it."""
+
+    sizes: Callable[[Size], Any]
+    lesson: Callable[[Any, School], Lesson]
+
+
+RECIPES = {
+    "pix2prof": Entry(pix2prof.pix2prof, pix2prof.lesson),
+    "profile_decoder": Entry(profile_decoder.profile_decoder, profile_decoder.lesson),
+}
+
+
+def train(
+    recipe: str,
+    surveys: str | Path | store.Survey | Sequence[str | Path | store.Survey],
+    out: str | Path,
+    *,
+    size: Size = "laptop",
+    settings: Mapping[str, str] | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train a recipe on one survey or several, and write the run directory `out`; call it again to go on.
+
+    size : smoke, laptop, gpu or paper; settings : names of the recipe's numbers to new values, as text
+    device : "cpu" or "cuda", None for the GPU where there is one
+    Each survey is split by position: 80 % to learn from, 12 % to calibrate intervals on, 8 % that training never sees.
+    Same recipe, surveys and seed: the same weights on a CPU of the same kind, also if it was killed in between.
+    Raises RecipeError for an unknown recipe, size or setting, RequestError for surveys without the target, RunError if
+    `out` holds another run.
+    """
+    entry, chosen = _chosen(recipe, size, settings or {})
+    opened = [one if isinstance(one, store.Survey) else store.open(one) for one in _listed(surveys)]
+    for survey in opened:
+        _require_target(survey, chosen.target)
+    run = begin(Path(out), _record(recipe, size, chosen, opened))
+    if run.finished:
+        return run
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    school = School(opened, splits_of(opened, chosen.seed), where, progress)
+    lesson = entry.lesson(chosen, school)
+    seconds = _loop(run, lesson, progress)
+    run.save(lesson.product, half=True)
+    run.load(lesson.product)
+    found = lesson.finish(run, lesson.product)
+    run.write_facts("training", {**lesson.facts, **seconds, "machine": machine(where), "found": sorted(found)})
+    run.finish()
+    return run
+
+
+def _loop(run: Run, lesson: Lesson, progress: Progress | None) -> dict[str, float]:
+    """Take the steps that are left; log, save. Returns the seconds, those of earlier calls included."""
+    start = run.resume(lesson.parts)
+    before = run.facts("clock") or {"seconds": 0.0, "cpu_seconds": 0.0}
+    wall, cpu = time.perf_counter(), time.process_time()
+    saved, sums = wall, dict[str, float]()
+
+    def clock() -> dict[str, float]:
+        return {
+            "seconds": round(before["seconds"] + time.perf_counter() - wall, 1),
+            "cpu_seconds": round(before["cpu_seconds"] + time.process_time() - cpu, 1),
+        }
+
+    def save(number: int) -> None:
+        run.save_state(number, lesson.parts)
+        run.write_facts("clock", clock())
+
+    if start >= lesson.steps:
+        return clock()
+    for step in steps_of(lesson.update, lesson.batches(start), start):
+        for name, loss in step.losses.items():
+            sums[name] = sums.get(name, 0.0) + float(loss) / REPORT
+        if step.number % REPORT == 0:
+            run.log({"step": step.number, "samples": step.number * lesson.batch, **clock(), **_rounded(sums)})
+            sums = {}
+        if time.perf_counter() - saved > SAVE:
+            save(step.number)
+            run.save(lesson.product)
+            saved = time.perf_counter()
+        if progress:
+            progress(step.number, lesson.steps, "steps")
+        if step.number >= lesson.steps:
+            save(step.number)
+            break
+    return clock()
+
+
+def _rounded(sums: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in sums.items()}
+
+
+def _chosen(recipe: str, size: Size, settings: Mapping[str, str]) -> tuple[Entry, Any]:
+    if recipe not in RECIPES:
+        raise RecipeError(f"no recipe {recipe!r}; there is {', '.join(RECIPES)}")
+    if size not in get_args(Size):
+        raise RecipeError(f"no size {size!r}; there is {', '.join(get_args(Size))}")
+    return RECIPES[recipe], with_settings(RECIPES[recipe].sizes(size), settings)
+
+
+def _listed(surveys) -> list:
+    listed = [surveys] if isinstance(surveys, str | Path | store.Survey) else list(surveys)
+    if not listed:
+        raise RequestError("train needs at least one survey")
+    return listed
+
+
+def _require_target(survey: store.Survey, target: str) -> None:
+    """RequestError, before any long work, if a survey does not hold the profiles to learn."""
+    if not any(any(row) for row in read_profiles(survey, target)):
+        raise RequestError(f"{survey.path.name}: column {target} holds no profile; measure or ingest some first")
+
+
+def _record(recipe: str, size: str, chosen: Any, surveys: Sequence[store.Survey]) -> dict[str, Any]:
+    return {
+        "recipe": recipe,
+        "size": size,
+        "settings": asdict(chosen),
+        "surveys": [
+            {"name": one.path.name, "hash": one.content_hash, "objects": len(one), "source": one.info.source}
+            for one in surveys
+        ],
+        "skyloom": __version__,
+        "torch": torch.__version__,
+    }
+
+
+def machine(device: torch.device) -> str:
+    """What the training ran on: cores and kind, or the GPU; nothing that names a machine or its user."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"

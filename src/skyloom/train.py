@@ -1,0 +1,93 @@
+"""The one loop: update once per batch and yield. The caller logs, scores, saves, and stops."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Update = Callable[[int, Any], dict[str, Tensor]]  # the number of the step and a batch in, named losses out
+
+
+class Step(NamedTuple):
+    """number counts from 1; losses are detached and on the device: reading one costs a synchronisation."""
+
+    number: int
+    losses: dict[str, Tensor]
+
+
+def train(update: Update, batches: Iterable[Any], start: int = 0) -> Iterator[Step]:
+    """Update once per batch and yield. start : how many batches came before these"""
+    for number, batch in enumerate(batches, start + 1):
+        yield Step(number, update(number, batch))
+
+
+def descend(
+    net: nn.Module,
+    objective: Callable[[nn.Module, Any, torch.Generator], dict[str, Tensor]],
+    optimiser: torch.optim.Optimizer,
+    *,
+    seed: int,
+    rate: Callable[[int], float],
+    clip: float | None = None,
+    average: nn.Module | None = None,
+    momentum: float = 0.999,
+) -> Update:
+    """The ordinary update: one network, one objective, one step of its optimiser.
+
+    objective : (net, batch, rng) to named losses; their sum is descended
+    seed : all randomness of a step, dropout included, follows from it and the step's number
+    rate : learning rate of a step; clip : largest norm of the gradient
+    average : a copy of the network that follows it as an exponential moving average; it forgets faster at the start
+    """
+
+    def update(number: int, batch: Any) -> dict[str, Tensor]:
+        for group in optimiser.param_groups:
+            group["lr"] = rate(number)
+        rng = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        optimiser.zero_grad(set_to_none=True)
+        with torch.random.fork_rng():
+            torch.manual_seed(int(torch.randint(2**62, (), generator=rng)))
+            losses = objective(net, batch, rng)
+            torch.stack(list(losses.values())).sum().backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(net.parameters(), clip)
+        optimiser.step()
+        if average is not None:
+            follow(average, net, min(momentum, number / (number + 10)))
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    return update
+
+
+@torch.no_grad()
+def follow(average: nn.Module, net: nn.Module, momentum: float) -> None:
+    """Move an average towards a network: parameters by 1 − momentum, buffers (counts, statistics) all the way."""
+    for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
+        slow.lerp_(fast, 1 - momentum)
+    for slow, fast in zip(average.buffers(), net.buffers(), strict=True):
+        slow.copy_(fast)
+
+
+def averaged(net: nn.Module) -> nn.Module:
+    """A copy of a network to be its moving average."""
+    return copy.deepcopy(net).requires_grad_(False).eval()
+
+
+def warm_then_cosine(peak: float, warm: int, steps: int) -> Callable[[int], float]:
+    """Learning rate: linear up to `peak` in `warm` steps, then half a cosine down to a hundredth of it at the last.
+
+    Source: Loshchilov & Hutter 2017, arXiv:1608.03983, Eq. 5. We differ: a warm-up, no restarts.
+    """
+
+    def rate(number: int) -> float:
+        if number < warm:
+            return peak * number / warm
+        part = min(1.0, (number - warm) / max(1, steps - warm))
+        return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
+
+    return rate
