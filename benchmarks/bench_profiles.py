@@ -2,7 +2,8 @@
 
 Every code gets the same pixels; photutils and AutoProf also get skyloom's mask of neighbours, and photutils its sky
 level and the moments to start from. The truth is that of `skyloom mock`: the mean light on the isophotes of the
-noise-free image.
+noise-free image. Learned engines go by their names, `mean` is the mean true profile of other mocks: what a code must
+beat to have seen anything.
 
 Expected: time linear in the number of galaxies; errors set by pixel noise, in the faintest bin by the sky.
 Run: python benchmarks/bench_profiles.py [--n 20] [--speed 400] [--codes CODE ...] [--autoprof PYTHON]
@@ -20,19 +21,26 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from _bench import environment
 from astropy.io import fits
-from scipy.interpolate import CubicSpline
 
+import skyloom as sl
+from skyloom.data import store
 from skyloom.data.mocks.mock import info, mock_cutouts, studio
 from skyloom.infer import profiles
 from skyloom.infer.profiles import measure_survey
+from skyloom.metrics.calibration import coverage
+from skyloom.metrics.profiles import BINS, deviations, missing, profile_medians
+from skyloom.metrics.references import mean_profile, saying, shaped, truth_table
+from skyloom.metrics.score import median
 from skyloom.sky.background import sky_level
 from skyloom.sky.detection import central_and_neighbours, neighbours
 from skyloom.sky.photometry import surface_brightness
 
 SIZE, BAND = 256, "r"
-BINS = ((0.0, 22.5), (22.5, 24.5), (24.5, 26.5), (0.0, 26.5))  # [mag/arcsec²]
+TRAINING = 200  # mocks whose mean is the baseline
+FAINTEST = 30.0  # [mag/arcsec²] beyond which the truth does not enter that mean
 
 AUTOPROF = """
 import logging, sys, time
@@ -53,12 +61,42 @@ for image in sorted(folder.glob("g*.fits")):
 """
 
 
-def with_skyloom(cutouts, facts, _):
-    """(sma, sb, sb_error) of each galaxy and the CPU seconds for one."""
+def as_table(cutouts, found) -> pa.Table:
+    """(sma, sb, sb_error) of each cutout as a profile table; no points for None."""
+    parts = zip(*(one or ([], [], []) for one in found), strict=True)
+    columns = {
+        name: pa.chunked_array([pa.array([np.asarray(values, float) for values in part], pa.list_(pa.float64()))])
+        for name, part in zip(("sma", "sb", "sb_error"), parts, strict=True)
+    }
+    return shaped(columns | {"object_id": pa.array([cutout.object_id for cutout in cutouts])}, BAND)
+
+
+def with_skyloom(survey, given):
+    """The profile table, and the CPU seconds for one galaxy."""
+    cutouts = list(survey.read())
     started = time.process_time()
-    rows = measure_survey(cutouts, facts)
+    rows = measure_survey(cutouts, survey.info)
     seconds = (time.process_time() - started) / len(cutouts)
-    return [(row["sma"], row["sb"], row["sb_error"]) for row in rows], seconds
+    return as_table(cutouts, [(row["sma"], row["sb"], row["sb_error"]) for row in rows]), seconds
+
+
+def with_engine(name):
+    """A learned engine, by its name; its seconds hold the reading of the survey too."""
+
+    def measured(survey, given):
+        started = time.process_time()
+        table = sl.profile(survey, with_=name)
+        return table, (time.process_time() - started) / len(survey)
+
+    return measured
+
+
+def with_mean(survey, given):
+    """The mean true profile of other mocks, whatever the pixels say."""
+    with tempfile.TemporaryDirectory() as folder:
+        others = mock_cutouts(TRAINING, SIZE, BAND, given.seed + 2)
+        truth = truth_table(store.write(Path(folder) / "others.lance", survey.info, others))
+    return saying({BAND: mean_profile(truth, FAINTEST)}, truth_table(survey)), 0.0
 
 
 def start_of(cutout):
@@ -69,10 +107,11 @@ def start_of(cutout):
     return float(level), neighbours(segmap, number) | ~good, np.where(segmap == number, flux - level, 0)
 
 
-def with_photutils(cutouts, facts, _):
+def with_photutils(survey, given):
     from photutils.isophote import Ellipse, EllipseGeometry
     from photutils.morphology import data_properties
 
+    cutouts, facts = list(survey.read()), survey.info
     found, started = [], time.process_time()
     for cutout in cutouts:
         level, mask, light = start_of(cutout)
@@ -87,10 +126,11 @@ def with_photutils(cutouts, facts, _):
             found.append((fit.sma[1:] * facts.pixel_scale, sb[1:], error[1:]) if len(fit) > 1 else None)
         except (ValueError, IndexError):
             found.append(None)
-    return found, (time.process_time() - started) / len(cutouts)
+    return as_table(cutouts, found), (time.process_time() - started) / len(cutouts)
 
 
-def with_autoprof(cutouts, facts, python):
+def with_autoprof(survey, given):
+    cutouts, facts = list(survey.read()), survey.info
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for k, cutout in enumerate(cutouts):
@@ -98,10 +138,11 @@ def with_autoprof(cutouts, facts, python):
             fits.writeto(folder / f"g{k:04d}.fits", np.nan_to_num(cutout.flux[0]))
             fits.writeto(folder / f"mask-g{k:04d}.fits", mask.astype(np.int16))
         (folder / "run.py").write_text(AUTOPROF)
-        command = [python, "run.py", folder, str(facts.pixel_scale), str(facts.bands[0].zero_point)]
+        command = [given.autoprof, "run.py", folder, str(facts.pixel_scale), str(facts.bands[0].zero_point)]
         subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         seconds = [float((folder / f"g{k:04d}.seconds").read_text()) for k in range(len(cutouts))]
-        return [read_autoprof(folder / f"g{k:04d}.prof") for k in range(len(cutouts))], float(np.mean(seconds))
+        found = [read_autoprof(folder / f"g{k:04d}.prof") for k in range(len(cutouts))]
+        return as_table(cutouts, found), float(np.mean(seconds))
 
 
 def read_autoprof(path):
@@ -115,61 +156,50 @@ def read_autoprof(path):
     return sma[kept], sb[kept], error[kept]
 
 
-def judge(cutouts, found) -> dict:
-    """Deviations from the truth, stated errors and true SB of all points, and the galaxy that each belongs to."""
-    parts = []
-    for k, (cutout, one) in enumerate(zip(cutouts, found, strict=True)):
-        if one is None:
-            continue
-        true_sma, true_sb = (np.asarray(cutout.columns[name], float) for name in ("true_sma", f"true_sb_{BAND}"))
-        known = np.isfinite(true_sb)
-        truth = CubicSpline(np.log(true_sma[known]), true_sb[known], extrapolate=False)(np.log(one[0]))
-        parts.append(np.stack([one[1] - truth, one[2], truth, np.full(len(truth), k)]))
-    deviation, error, truth, galaxy = np.concatenate(parts, 1)
-    measured = np.isfinite(deviation) & np.isfinite(truth)
-    return {"deviation": deviation[measured], "error": error[measured], "truth": truth[measured],
-            "galaxy": galaxy[measured].astype(int)}  # fmt: skip
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--n", type=int, default=20, help="galaxies that every code measures")
     options.add_argument("--speed", type=int, default=400, help="galaxies that skyloom's rate is timed on")
-    options.add_argument("--codes", nargs="+", default=["skyloom", "photutils"])
+    options.add_argument("--codes", nargs="+", default=["skyloom", "photutils"], help="or autoprof, mean, or an engine")
     options.add_argument("--autoprof", default=sys.executable, help="the Python that has autoprof")
     options.add_argument("--seed", type=int, default=30_000, help="of the mocks")
     given = options.parse_args()
     warnings.simplefilter("ignore")
-    codes = {"skyloom": with_skyloom, "photutils": with_photutils, "autoprof": with_autoprof}
+    codes = {"skyloom": with_skyloom, "photutils": with_photutils, "autoprof": with_autoprof, "mean": with_mean}
     print(environment())
-    cutouts = list(mock_cutouts(given.n, SIZE, BAND, given.seed))
     facts = info(studio(SIZE, BAND, given.seed, None, None))
-    blended = np.array([cutout.columns["true_companion"] for cutout in cutouts])
-    for code in given.codes:
-        found, seconds = codes[code](cutouts, facts, given.autoprof)
-        report(code, found, seconds, cutouts, blended)
+    with tempfile.TemporaryDirectory() as folder:
+        cutouts = mock_cutouts(given.n, SIZE, BAND, given.seed)
+        survey = store.write(Path(folder) / "mocks.lance", facts, cutouts)
+        for code in given.codes:
+            report(code, *codes.get(code, with_engine(code))(survey, given), survey)
     rate(given.speed, facts, given.seed + 1)
     print(environment())
 
 
-def report(code, found, seconds, cutouts, blended):
-    failed = sum(one is None for one in found)
-    print(f"\n{code}: {seconds:.3f} CPU s/galaxy, {failed} of {len(found)} failed")
-    points = judge(cutouts, found)
-    print(
-        f"{'bin':>12} {'n':>6} {'median |Δμ|':>12} {'worst galaxy':>13} {'with companion':>15} {'68 %':>6} {'90 %':>6}"
-    )
+def report(code, table, seconds, survey):
+    """Errors and coverage of one code by surface brightness; galaxies with a bright companion apart."""
+    failed, truth = sum(not sma for sma in table["sma"].to_pylist()), truth_table(survey)
+    print(f"\n{code}: {seconds:.3f} CPU s/galaxy, {failed} of {len(table)} failed")
+    columns = survey.table(["object_id", "true_companion"])
+    companion = dict(zip(*(column.to_pylist() for column in columns.columns), strict=True))
+    blended = np.array([companion[name] for name in table["object_id"].to_pylist()])
+    points = deviations(table, truth)
+    alone, together = (points.where(blended[points.row] == which) for which in (False, True))
+    print(f"{'bin':>12} {'points':>7} {'median |Δμ|':>16} {'worst galaxy':>13} {'with companion':>15} "
+          f"{'68 %':>6} {'90 %':>6} {'ends short':>11}")  # fmt: skip
     for low, high in BINS:
-        inside = (points["truth"] >= low) & (points["truth"] < high)
-        size = np.abs(points["deviation"])
-        alone = inside & ~blended[points["galaxy"]]
-        together = inside & blended[points["galaxy"]]
-        worst = max(np.median(size[alone & (points["galaxy"] == k)]) for k in np.unique(points["galaxy"][alone]))
-        covered = [np.mean((size < z * points["error"])[alone]) for z in (1.0, 1.645)]
-        print(
-            f"{low:5.1f}-{high:5.1f}  {alone.sum():6d} {np.median(size[alone]):12.4f} {worst:13.4f} "
-            f"{np.median(size[together]) if together.any() else np.nan:15.4f} {covered[0]:6.2f} {covered[1]:6.2f}"
-        )
+        line(alone.between(low, high), together.between(low, high), (low, high), missing(table, truth, low, high)[1])
+
+
+def line(alone, together, limits, short):
+    size = median(np.abs(alone.deviation), group=alone.galaxy)
+    worst = np.max(profile_medians(np.abs(alone.deviation), alone.row)[0], initial=0)
+    covered = [coverage(alone, level, bins=(limits,))[0].share.value for level in (0.68, 0.90)]
+    print(
+        f"{limits[0]:5.1f}-{limits[1]:5.1f}  {size.n:7d} {size.value:9.4f} ± {size.error:.4f} {worst:13.4f} "
+        f"{median(np.abs(together.deviation)).value:15.4f} {covered[0]:6.2f} {covered[1]:6.2f} {short:11d}"
+    )
 
 
 def rate(n, facts, seed):

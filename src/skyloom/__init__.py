@@ -20,6 +20,7 @@ _HOMES = {
     "export": "skyloom.data.export",
     "batches": "skyloom.data.batches",
     "mock": "skyloom.data.mocks.mock",
+    "train": "skyloom.recipes.training",
     "profile": "skyloom.infer.profiles",
     "report": "skyloom.report.page",
     "tour": "skyloom.recipes.tour",

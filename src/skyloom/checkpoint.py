@@ -72,7 +72,9 @@ class Run:
         try:
             net.load_state_dict({name: _single(tensor) for name, tensor in tensors.items()})
         except RuntimeError as fault:
-            raise RunError(f"{self.path}: the weights do not fit the recipe beside them; train the run again") from fault
+            raise RunError(
+                f"{self.path}: the weights do not fit the recipe beside them; train the run again"
+            ) from fault
         return net.eval()
 
     def save(self, net: nn.Module, half: bool = False) -> None:

@@ -39,6 +39,13 @@ class Format(StrEnum):
     hats = "hats"
 
 
+class Size(StrEnum):
+    smoke = "smoke"
+    laptop = "laptop"
+    gpu = "gpu"
+    paper = "paper"
+
+
 SurveyArgument = Annotated[Path, typer.Argument(metavar="SURVEY", help="A survey, e.g. kids.lance.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable JSON summary on the last line.")]
 
@@ -115,6 +122,20 @@ def zero_points(given: list[str] | None) -> dict[str, float]:
             raise typer.BadParameter(f"band {band!r} is given twice", param_hint="--zero-point")
         table[band] = magnitude
     return table
+
+
+def pairs(given: list[str] | None) -> dict[str, str]:
+    """["steps=500"] to {"steps": "500"}; anything else is a usage error."""
+    split = [text.partition("=") for text in given or ()]
+    for name, equals, value in split:
+        if not (name and equals and value):
+            raise typer.BadParameter(f"{name + equals + value!r} is not KEY=VALUE, e.g. steps=500", param_hint="--set")
+    return {name: value for name, _, value in split}
+
+
+def profile_column(engine: str) -> str:
+    """The column in which `--keep` puts the profiles of an engine, or of a run."""
+    return f"profile_{Path(engine).name.replace('-', '_')}"
 
 
 def unknowns(survey: sl.Survey) -> list[str]:
@@ -265,20 +286,42 @@ def export(
 def profile(
     survey: SurveyArgument,
     out: Annotated[Path, typer.Option(metavar="TABLE", help="The table to write: .parquet, .ecsv or .fits.")],
-    with_: Annotated[str, typer.Option("--with", metavar="ENGINE", help="What measures: isophotes.")] = "isophotes",
+    with_: Annotated[
+        str, typer.Option("--with", metavar="ENGINE", help="isophotes, profile-decoder, pix2prof-mock, or a run.")
+    ] = "isophotes",
     band: Annotated[str | None, typer.Option(help="One band only.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Also keep the profiles in SURVEY, as a column.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also bands and pixels that weights never saw.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a surface brightness profile of every galaxy of SURVEY, in every band."""
     with job(as_json) as progress:
         opened = sl.open(survey)
-        table = sl.profile(opened, out=out, with_=with_, band=band, keep=keep, progress=progress)
+        table = sl.profile(opened, out=out, with_=with_, band=band, keep=keep, anyway=anyway, progress=progress)
         flagged = sum(flag & ~FACTS_OF_SURVEY != 0 for flag in table["flag"].to_pylist())
-        kept = [f"kept in {survey} as profile_{with_.replace('-', '_')}"] if keep else []
+        kept = [f"kept in {survey} as {profile_column(with_)}"] if keep else []
         remarks = [f"{flagged} flagged", *kept, *unknowns(opened)]
         summary = {"table": str(out), "profiles": len(table), "flagged": flagged, "unknown": unknowns(opened)}
         finish("; ".join((f"{out}: {len(table)} profiles", *remarks)), summary, as_json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="pix2prof or profile_decoder.")],
+    surveys: Annotated[list[Path], typer.Argument(metavar="SURVEY…", help="What to learn from.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run directory to write, or to go on with.")],
+    size: Annotated[Size, typer.Option(help="How large, and for what machine.")] = Size.laptop,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A number of the recipe; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train RECIPE on SURVEY. Run it again with the same --out to go on."""
+    given = pairs(settings)
+    with job(as_json) as progress:
+        run = sl.train(recipe, surveys, out, size=size.value, settings=given, progress=progress)
+        facts = run.facts("training") or {}
+        finish(f"{out}: trained in {facts['seconds']:.0f} s", {"run": str(out), **facts}, as_json)
 
 
 @app.command()

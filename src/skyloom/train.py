@@ -69,8 +69,8 @@ def follow(average: nn.Module, net: nn.Module, momentum: float) -> None:
     """Move an average towards a network: parameters by 1 − momentum, buffers (counts, statistics) all the way."""
     for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, 1 - momentum)
-    for slow, fast in zip(average.buffers(), net.buffers(), strict=True):
-        slow.copy_(fast)
+    for kept, latest in zip(average.buffers(), net.buffers(), strict=True):
+        kept.copy_(latest)
 
 
 def averaged(net: nn.Module) -> nn.Module:

@@ -101,7 +101,7 @@ def test_profiles_that_end_too_early_are_counted():
     early, whole = a_table(radii=RADII[RADII < 2]), a_table()
     unreached, short = missing(early, reference, 24.5, 26.5)
     assert (unreached, short) == (4, 4) and missing(whole, reference, 24.5, 26.5) == (0, 0)
-    assert missing(early, reference, 0, 22.5) == (0, 4) and missing(early, reference, 40, 50) == (0, 0)
+    assert missing(early, reference, 0.0, 22.5) == (0, 4) and missing(early, reference, 40.0, 50.0) == (0, 0)
     empty = a_table(radii=np.array([]))
     assert judge(empty, reference)[0].unreached == 4 and judge(empty, reference)[0].profiles.median.n == 0
 
@@ -184,7 +184,7 @@ def test_agreement_is_within_the_errors_of_both():
     one, other = a_table(bright=0.25), a_table()  # each with errors of 0.1: 0.14 together
     assert agreement(deviations(one, other)).value == 1 - agreement(deviations(one, other), 1.5).value == 1
     alone = a_table(drop=["sb_error"])
-    assert agreement(deviations(one, alone)).value == 0 and agreement(deviations(one, alone), 3).value == 1
+    assert agreement(deviations(one, alone)).value == 0 and agreement(deviations(one, alone), 3.0).value == 1
     assert agreement(deviations(alone, alone)).n == 0
 
 

@@ -88,7 +88,13 @@ def _turned(real, imaginary, times: int, turns, mirrored) -> tuple[np.ndarray, n
 
 
 def read_rings(
-    survey: Survey, target: str, ids: Sequence[str], *, seed: int, jitter: float = JITTER, progress: Progress | None = None
+    survey: Survey,
+    target: str,
+    ids: Sequence[str],
+    *,
+    seed: int,
+    jitter: float = JITTER,
+    progress: Progress | None = None,
 ) -> RingSet:
     """Unroll objects of a survey, and put the profiles called `target` (see `read_profiles`) on their rings.
 
@@ -123,9 +129,11 @@ def _unroll_into(found: RingSet, facts, survey: Survey, rows, places, seed: int,
     flux, ivar = survey.cutouts_at(rows[places])
     level, rms = known_sky(survey, rows[places], flux, ivar)
     off = np.stack([np.random.default_rng([seed, 7, int(rows[k])]).normal(0, jitter, 2) for k in places])
-    tensors = (torch.from_numpy(np.asarray(part, np.float32)) for part in (flux, ivar, level, rms))
+    flux_, ivar_, level_, rms_, off_ = (
+        torch.from_numpy(np.asarray(part, np.float32)) for part in (flux, ivar, level, rms, off)
+    )
     with torch.inference_mode():
-        maps, x, y = unroll_galaxies(*tensors, found.radius, torch.from_numpy(off.astype(np.float32)))
+        maps, x, y = unroll_galaxies(flux_, ivar_, level_, rms_, found.radius, off_)
     found.light[places], found.seen[places] = maps[:, :, 0], maps[:, :, 1:].half()
     facts["x"][places], facts["y"][places] = x[:, None], y[:, None]
     facts["rms"][places] = rms
@@ -176,7 +184,7 @@ def _one(profile: Profile, sma, unit: float, scale: float) -> dict[str, np.ndarr
 
 
 def ring_batches(sets: Sequence[RingSet], batch: int, *, seed: int, start: int = 0) -> Iterator[ProfileBatch]:
-    """For ever: `batch` band-images from one set, a set as often as it has objects; turned, mirrored, bands drawn anew."""
+    """For ever: `batch` band-images of one set, chosen by its number of objects; turns, mirrors and bands at random."""
     sizes = np.array([len(one) for one in sets], float)
     for step in count(start):
         draw = np.random.default_rng([seed, 2, step])

@@ -83,7 +83,9 @@ def read_sequences(
     pieces = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts, done = [], 0
-        for piece, part in zip(pieces, pool.map(lambda some: images_of(survey, some, bin, percent), pieces), strict=True):
+        for piece, part in zip(
+            pieces, pool.map(lambda some: images_of(survey, some, bin, percent), pieces), strict=True
+        ):
             parts.append((part.images / part.rms[..., None, None].float(), part.rms))
             done += len(piece)
             if progress:
@@ -133,11 +135,12 @@ def prepared(flux, ivar, level, rms, info: SurveyInfo, bin: int, percent: float)
 def require_units(info: SurveyInfo) -> None:
     """UnitError if surface brightness against arcsec means nothing in this survey."""
     bare = [band.name for band in info.bands if band.zero_point is None]
-    if bare or info.pixel_scale is None:
-        lacking = " and ".join((["a zero point in " + ", ".join(bare)] if bare else [])
-                               + (["a pixel scale"] if info.pixel_scale is None else []))  # fmt: skip
-        raise UnitError(f"pix2prof sees flux in nanomaggies and writes mag/arcsec²; the survey lacks {lacking}: give it "
-                        "when you ingest (--zero-point, --pixel-scale)")  # fmt: skip
+    lacking = [f"a zero point in {', '.join(bare)}"] * bool(bare) + ["a pixel scale"] * (info.pixel_scale is None)
+    if lacking:
+        raise UnitError(
+            f"pix2prof sees flux in nanomaggies and writes mag/arcsec²; the survey lacks {' and '.join(lacking)}: "
+            "give it when you ingest (--zero-point, --pixel-scale)"
+        )
 
 
 def _sequence(profile, info: SurveyInfo, band: int, rms: float, cut: bool) -> np.ndarray:
@@ -150,7 +153,9 @@ def _sequence(profile, info: SurveyInfo, band: int, rms: float, cut: bool) -> np
     return cut_at_limit(sb, unit_of_light(NANOMAGGY, rms) + 5 * np.log10(info.pixel_scale) + DEPTH)
 
 
-def sequence_batches(sets: Sequence[SequenceSet], batch: int, *, wobble: int, seed: int, start: int = 0) -> Iterator[Pairs]:
+def sequence_batches(
+    sets: Sequence[SequenceSet], batch: int, *, wobble: int, seed: int, start: int = 0
+) -> Iterator[Pairs]:
     """For ever: `batch` band-images from one set, moved by up to `wobble` pixels along each axis and turned."""
     sizes = np.array([len(one) for one in sets], float)
     for step in count(start):

@@ -33,8 +33,12 @@ def widen(said: Prediction, calibration: Mapping[str, Any] | None) -> Prediction
     """The prediction with every interval multiplied by the factor of its bin; as it is without a calibration."""
     if calibration is None:
         return said
-    number = torch.bucketize(said.sb.median, torch.tensor(calibration["edges"], device=said.sb.median.device), right=True)
-    factor = {name: torch.tensor(values, device=number.device)[number] for name, values in calibration["factors"].items()}
+    number = torch.bucketize(
+        said.sb.median, torch.tensor(calibration["edges"], device=said.sb.median.device), right=True
+    )
+    factor = {
+        name: torch.tensor(values, device=number.device)[number] for name, values in calibration["factors"].items()
+    }
     return said._replace(
         sb=_widened(said.sb, factor["sb68"], factor["sb90"]),
         cog=_widened(said.cog, factor["cog68"], factor["cog90"]),
@@ -48,5 +52,7 @@ def _widened(said: Quantity, inner: Tensor, outer: Tensor) -> Quantity:
     five, sixteen, eighty_four, ninety_five = (
         apart[..., LEVELS.index(level)] * (outer if level in (0.05, 0.95) else inner) for level in LEVELS
     )
-    apart = torch.stack([torch.minimum(five, sixteen), sixteen, eighty_four, torch.maximum(eighty_four, ninety_five)], -1)
+    apart = torch.stack(
+        [torch.minimum(five, sixteen), sixteen, eighty_four, torch.maximum(eighty_four, ninety_five)], -1
+    )
     return said._replace(quantiles=said.median[..., None] + apart)

@@ -16,7 +16,7 @@ from skyloom.data.profiles import Column
 from skyloom.data.rings import unit_of_light
 from skyloom.infer.calibrated import shown, widen
 from skyloom.infer.rows import angles_on_sky, facts_lacking, isophotal_radius, sky_of
-from skyloom.nn.profile_decoder import LEVELS, Prediction, ProfileDecoder, ProfileDecoderConfig
+from skyloom.nn.profile_decoder import LEVELS, ProfileDecoder, ProfileDecoderConfig
 from skyloom.sky.isophotes import radii
 from skyloom.sky.polar import unroll_galaxies
 from skyloom.sky.profiles import Flag
@@ -43,16 +43,16 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
         skies = [sky_of(cutout) for cutout in cutouts]
         parts = [[cutout.flux[bands] for cutout in cutouts], [cutout.ivar[bands] for cutout in cutouts]]
         parts += [[sky[part][bands] for sky in skies] for part in (0, 1)]
-        tensors = (torch.from_numpy(np.stack(part).astype(np.float32)).to(device) for part in parts)
+        flux, ivar, level, rms = (torch.from_numpy(np.stack(part).astype(np.float32)).to(device) for part in parts)
         radius = rings.to(device)
         with torch.inference_mode():
-            maps, x, y = unroll_galaxies(*tensors, radius)
+            maps, x, y = unroll_galaxies(flux, ivar, level, rms, radius)
             said = widen(net.to(device)(maps, radius), calibration)
             said = said._replace(x=said.x + x[:, None], y=said.y + y[:, None])
             there = shown(said)
-        said, there = _moved(said, "cpu"), there.cpu().numpy()
+        said, counts = _moved(said, "cpu"), there.sum(-1).tolist()
         return [
-            _row(cutout, info, band, _one(said, i, k), int(there[i, k].sum()), skies[i], rings.numpy())
+            _row(cutout, info, band, _one(said, i, k), counts[i][k], skies[i], rings.numpy())
             for i, cutout in enumerate(cutouts)
             for k, band in enumerate(bands)
         ]
@@ -69,8 +69,11 @@ def _one(said: Any, i: int, k: int) -> Any:
     return type(said)(*(_one(part, i, k) if isinstance(part, tuple) else part[i, k].double().numpy() for part in said))
 
 
-def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Prediction, n: int, sky, rings) -> dict:
-    """One row of the table: arcsec, mag/arcsec² and degrees where the survey knows how."""
+def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Any, n: int, sky, rings) -> dict:
+    """One row of the table: arcsec, mag/arcsec² and degrees where the survey knows how.
+
+    said : a Prediction of this object in this band, in NumPy
+    """
     facts, level, rms = info.bands[band], float(sky[0][band]), float(sky[1][band])
     empty = not (np.isfinite(level) and rms > 0)
     n = 0 if empty else n
@@ -82,7 +85,9 @@ def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Prediction, n: int, 
     angle = np.degrees(np.arctan2(said.e2, said.e1) / 2)[:n]
     sb_error = _half(said.sb.quantiles[:n])
     mag_error = float(_half(said.mag.quantiles))
-    r_e, r_e_error = half_light(sma, said.cog.median[:n], _half(said.cog.quantiles[:n]), float(said.mag.median), mag_error)
+    r_e, r_e_error = half_light(
+        sma, said.cog.median[:n], _half(said.cog.quantiles[:n]), float(said.mag.median), mag_error
+    )
     return {
         "object_id": cutout.object_id,
         "band": facts.name,
@@ -127,7 +132,7 @@ def half_light(sma, cog, cog_error, mag: float, mag_error: float) -> tuple[float
     return float(np.exp(at)), float(np.exp(at) * error)
 
 
-def _flag(cutout: Cutout, band: int, said: Prediction, n: int, rings) -> int:
+def _flag(cutout: Cutout, band: int, said: Any, n: int, rings) -> int:
     """What a reader should know, as `sky.profiles.Flag`; crowding and unsettled fits are not judged."""
     height, width = cutout.flux.shape[-2:]
     if n == 0:

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from skyloom import __version__
 from skyloom.checkpoint import open_run, shipped
 from skyloom.data import store
 from skyloom.data.cutout import Cutout, SurveyInfo
-from skyloom.data.profiles import Column, fields_of, keep_profiles
+from skyloom.data.profiles import Column, column_of, fields_of, keep_profiles
 from skyloom.data.tables import check_destination, write_table
 from skyloom.errors import RequestError, RunError
 from skyloom.infer import decoded, isophotes, written
@@ -72,10 +71,12 @@ def profile(
     engine = engine_of(with_, survey.info, bands, anyway=anyway)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     destination = None if out is None else check_destination(out)
+    name = Path(with_).name
+    if keep:
+        column_of(name.replace("-", "_"))
     ids = None if ids is None else list(ids)
     total = len(survey) if ids is None else len(ids)
     rows = measure_survey(survey.read(ids=ids), survey.info, bands, device, total, progress, engine)
-    name = Path(with_).name
     table = _table(rows, survey, name, engine)
     if destination is not None:
         write_table(table, destination)
@@ -119,7 +120,8 @@ def measure_survey(
     """
     bands = list(range(len(info.bands)) if bands is None else bands)
     rows: list[dict] = []
-    for chunk in _measured(cutouts, partial((engine or ISOPHOTES).measure, info=info, bands=bands, device=device), device):
+    work = (engine or ISOPHOTES).measure
+    for chunk in _measured(cutouts, lambda some: work(some, info, bands, device), device):
         rows += chunk
         if progress:
             progress(len(rows) // len(bands), total, "profiles")

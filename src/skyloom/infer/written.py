@@ -1,11 +1,10 @@
-"""The engine `pix2prof`: cutouts to rows of a profile table, written step by step by a network. No geometry, no errors."""
+"""The engine `pix2prof`: rows of a profile table written step by step by a network, without geometry or errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from skyloom.checkpoint import Run
 from skyloom.data.cutout import Cutout, SurveyInfo
@@ -24,8 +23,9 @@ WINDOW = 100
 def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
     """The function that measures a few cutouts, with the run's weights loaded once."""
     require_units(info)
-    settings, ranges = run.record["settings"], run.facts("ranges")
-    net = run.load(Pix2Prof(Pix2ProfConfig(**settings["net"])))
+    settings, ranges = run.record["settings"], run.facts("ranges") or {}
+    net = Pix2Prof(Pix2ProfConfig(**settings["net"]))
+    run.load(net)
 
     def measure(cutouts: tuple[Cutout, ...], info: SurveyInfo, bands: list[int], device: str) -> list[dict]:
         skies = [sky_of(cutout) for cutout in cutouts]
@@ -33,7 +33,8 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
         level, rms = (np.stack([sky[part] for sky in skies]) for part in (0, 1))
         images = prepared(flux, ivar, level, rms, info, settings["bin"], settings["percent"]).images[:, bands]
         images = min_max(images.flatten(0, 1), ranges["low"], ranges["high"])[:, None].to(device)
-        found = net.to(device).predict(images, window=WINDOW, tolerance=FLAT / ranges["scale"])
+        net.to(device)
+        found = net.predict(images, window=WINDOW, tolerance=FLAT / ranges["scale"])
         values, lengths = found.values.double().cpu().numpy(), found.length.cpu().numpy()
         sb = values * ranges["scale"] + ranges["mean"]
         pairs = [(i, k) for i in range(len(cutouts)) for k in range(len(bands))]

@@ -100,7 +100,7 @@ def judge(table: pa.Table, reference: pa.Table, bins: Sequence[tuple[float, floa
 
     Errors of the medians are from a bootstrap over galaxies: neither the points of a galaxy nor its bands are
     independent. Raises CatalogueError as `deviations` does.
-    Source: Smith et al. 2021, arXiv:2010.00622 (Pix2Prof), Eq. 3 and Fig. 3, for the median of each profile's median.
+    Source: Smith et al. 2021, arXiv:2010.00622 (Pix2Prof): the median over profiles of each one's median |Δμ|.
     We differ: medians carry errors, and what a table leaves out is counted.
     """
     points = deviations(table, reference)

@@ -65,7 +65,7 @@ def median(
         return Score(np.nan, np.nan, unit, 0)
     order = np.argsort(values)
     values, group = values[order], group[order]
-    drawn = _draws(group.max() + 1, resamples, seed)
+    drawn = _draws(int(group.max()) + 1, resamples, seed)
     medians = np.array([_weighted_median(values, times[group]) for times in drawn])
     return Score(float(np.median(values)), _error(medians, drawn.shape[1]), unit, len(values))
 

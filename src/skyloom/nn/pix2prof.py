@@ -84,7 +84,7 @@ class Pix2Prof(nn.Module):
         The length leaves out the flat run: the profile up to where it went flat, 0 if it was flat from the start.
         A galaxy that has stopped leaves the batch, which changes no value of the others beyond rounding; nor does
         `resnet.fast(net)`, which predicts faster.
-        Source: Smith et al. 2021, “Network architecture”. We differ: the standard deviation is the population's, over n.
+        Source: Smith et al. 2021, “Network architecture”. We differ: the standard deviation is the population's.
         """
         with _evaluating(self):
             memory = self.decoder.begin(self.encoder.features(images))

@@ -9,6 +9,7 @@ tokens and correct what was measured, with quantiles. Lengths are in pixels, lig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -84,7 +85,7 @@ class Encoder(nn.Module):
         self.stem = RingConv(5, first, kernel=5, stride=2)
         self.fine = RingBlock(first)
         steps: list[nn.Module] = []
-        for into, out in zip(widths, widths[1:], strict=False):
+        for into, out in pairwise(widths):
             steps += [RingConv(into, out, stride=2), RingBlock(out)]
         self.coarse = nn.Sequential(*steps, ChannelNorm(last))
         self.back = nn.Conv2d(last, first, 1)
@@ -163,8 +164,8 @@ def dimmed(light: Tensor, soft: float) -> Tensor:
 class ProfileDecoder(nn.Module):
     """Polar maps of any number of bands and rings to `Prediction`.
 
-    Source: ours, after the wishes of Smith et al. 2021, arXiv:2010.00622, §4 (no recurrence, geometry and curve of growth
-    too). We differ: from Pix2Prof in everything but the task.
+    Source: the task, and the wish for no recurrence and for geometry and growth too, are those of Smith et al. 2021,
+    arXiv:2010.00622, §4. We differ: in everything else.
     """
 
     def __init__(self, config: ProfileDecoderConfig):
@@ -195,7 +196,8 @@ class ProfileDecoder(nn.Module):
         tokens = tokens + place
         for layer, mix in zip(self.layers, self.mixes, strict=False):
             tokens = mix(layer(tokens), bands)
-        e1, e2 = bound(*(0.95 * torch.tanh(self.shape(tokens))).unbind(-1))
+        first, second = (0.95 * torch.tanh(self.shape(tokens))).unbind(-1)
+        e1, e2 = bound(first, second)
         sky, x, y = self.whole(self._pooled(tokens)).unbind(-1)
         x, y = REACH * torch.tanh(x), REACH * torch.tanh(y)
         fixed = (part.detach() for part in (e1, e2, x, y))

@@ -22,8 +22,8 @@ class SequenceBatch(NamedTuple):
 class Sequence:
     """Mean squared error over the values that count; a batch is fed with the truth with a probability.
 
-    Source: Smith et al. 2021, MNRAS 503, 96, arXiv:2010.00622, the mean squared error (Eq. 2.2 of the thesis' chapter 2); the
-    probability is that of its published script.
+    Source: Smith et al. 2021, MNRAS 503, 96, arXiv:2010.00622, the mean squared error (Eq. 2.2 of the author's
+    thesis); the probability is that of its published script.
     We differ: the targets go on, flat, after a profile's end (`with_plateau`), so that the stop is learnt, and the loss
     covers all of their length, where the script compares the shorter of prediction and target, which hides wrong stops.
     """

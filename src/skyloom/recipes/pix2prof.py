@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ class Pix2ProfRecipe:
     plateau : steps for which the last value is repeated, so that the stop is learnt
     """
 
-    net: Pix2ProfConfig = Pix2ProfConfig()
+    net: Pix2ProfConfig = field(default_factory=Pix2ProfConfig)
     target: str = "true"
     bin: int = 1
     percent: float = 99.9
@@ -45,13 +45,15 @@ class Pix2ProfRecipe:
 
 
 def pix2prof(size: Size) -> Pix2ProfRecipe:
-    """The one dial: `paper` is the published configuration; `laptop` a quarter of its width on half its pixels, strided.
+    """The one dial: `paper` is the published configuration, `gpu` the same in batches.
 
-    `gpu` is the published network in batches.
+    `laptop` has a strided stem and half the width, and sees half the pixels along each axis.
     """
     small = Pix2ProfConfig(stem="strided", width=32, most=400)
     return {
-        "smoke": Pix2ProfRecipe(Pix2ProfConfig(stem="strided", width=4, layers=1, most=120), bin=2, plateau=5, steps=8, batch=4),
+        "smoke": Pix2ProfRecipe(
+            Pix2ProfConfig(stem="strided", width=4, layers=1, most=120), bin=2, plateau=5, steps=8, batch=4
+        ),
         "laptop": Pix2ProfRecipe(small, bin=2, plateau=40, steps=2_000, batch=32, learning_rate=5e-4),
         "gpu": Pix2ProfRecipe(steps=20_000, batch=32),
         "paper": Pix2ProfRecipe(),
@@ -69,7 +71,7 @@ def lesson(recipe: Pix2ProfRecipe, school: School) -> Lesson:
     ranges = ranges_of(sets)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        net = Pix2Prof(recipe.net).to(school.device, memory_format=torch.channels_last)
+        net = Pix2Prof(recipe.net).to(school.device)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
     objective = Sequence(recipe.teacher_forcing)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class ProfileDecoderRecipe:
     batch : band-images in a step
     """
 
-    net: ProfileDecoderConfig = ProfileDecoderConfig()
+    net: ProfileDecoderConfig = field(default_factory=ProfileDecoderConfig)
     target: str = "true"
     steps: int = 8_000
     batch: int = 32
@@ -93,7 +93,11 @@ def seen(school: School) -> dict[str, Any]:
 def calibrate(run: Run, net: nn.Module, recipe: ProfileDecoderRecipe, school: School) -> dict[str, Any]:
     """Factors that make the intervals hold on galaxies that were not trained on; written as calibration.json."""
     parts = [
-        judged(net, read_rings(survey, recipe.target, sides.ids["calibration"], seed=recipe.seed, jitter=0.0), school.device)
+        judged(
+            net,
+            read_rings(survey, recipe.target, sides.ids["calibration"], seed=recipe.seed, jitter=0.0),
+            school.device,
+        )
         for survey, sides in zip(school.surveys, school.splits, strict=True)
     ]
     first = np.cumsum([0, *(int(part["galaxy"].max(initial=-1)) + 1 for part in parts)])
@@ -143,7 +147,7 @@ def judged(net: nn.Module, rings: RingSet, device: torch.device) -> dict[str, np
 def intervals(name: str, said: Quantity, target: torch.Tensor) -> dict[str, torch.Tensor]:
     """The 68 and the 90 % interval of a quantity by name, with its median and its target."""
     order: Sequence[tuple[str, float, float]] = (("68", 0.16, 0.84), ("90", 0.05, 0.95))
-    out = {}
+    out: dict[str, torch.Tensor] = {}
     for level, low, high in order:
         ends = (said.quantiles[..., LEVELS.index(end)] for end in (low, high))
         out |= dict(zip((f"{name}{level}_low", f"{name}{level}_high"), ends, strict=True))

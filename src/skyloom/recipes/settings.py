@@ -55,5 +55,7 @@ def _read(text: str, kind: Any, name: str) -> Any:
             return {"true": True, "false": False}[text.lower()]
         return kind(text)
     except (ValueError, KeyError) as fault:
-        wanted = " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
+        wanted = (
+            " or ".join(map(repr, get_args(kind))) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
+        )
         raise RecipeError(f"{name}={text!r} is not {wanted}") from fault

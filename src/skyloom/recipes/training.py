@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -20,7 +21,6 @@ from skyloom.errors import RecipeError, RequestError
 from skyloom.recipes import pix2prof, profile_decoder
 from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
 from skyloom.recipes.settings import with_settings
-from skyloom.train import Step
 from skyloom.train import train as steps_of
 
 REPORT = 50  # steps between two lines of losses.jsonl
@@ -93,25 +93,21 @@ def _loop(run: Run, lesson: Lesson, progress: Progress | None) -> dict[str, floa
 
     def save(number: int) -> None:
         run.save_state(number, lesson.parts)
+        run.save(lesson.product)
         run.write_facts("clock", clock())
 
-    if start >= lesson.steps:
-        return clock()
-    for step in steps_of(lesson.update, lesson.batches(start), start):
+    batches = islice(lesson.batches(start), max(0, lesson.steps - start))
+    for step in steps_of(lesson.update, batches, start):
         for name, loss in step.losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss) / REPORT
         if step.number % REPORT == 0:
             run.log({"step": step.number, "samples": step.number * lesson.batch, **clock(), **_rounded(sums)})
             sums = {}
-        if time.perf_counter() - saved > SAVE:
+        if time.perf_counter() - saved > SAVE or step.number == lesson.steps:
             save(step.number)
-            run.save(lesson.product)
             saved = time.perf_counter()
         if progress:
             progress(step.number, lesson.steps, "steps")
-        if step.number >= lesson.steps:
-            save(step.number)
-            break
     return clock()
 
 

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from skyloom.metrics.score import median
 from skyloom.report.bands import by_wavelength
 from skyloom.report.drawing import Palette, margins
 from skyloom.report.profiles import troubled
 from skyloom.sky.profiles import Flag
 
 DRAWN = 3000  # points of a scatter plot at most
-RESAMPLES = 300
 RADII = np.linspace(0.1, 4, 40)  # of the mean profile [R_e]
 
 
@@ -39,10 +39,9 @@ def summarise(name: str, unit: str, values: Float[np.ndarray, "n"], seed: int = 
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return Number(name, unit, 0, np.nan, np.nan, np.nan, np.nan)
-    drawn = np.random.default_rng(seed).choice(values, (RESAMPLES, len(values))) if len(values) > 1 else None
-    error = np.nan if drawn is None else float(np.median(drawn, axis=1).std())
-    low, median, high = np.percentile(values, [16, 50, 84])
-    return Number(name, unit, len(values), float(median), error, float(low), float(high))
+    middle = median(values, unit, seed=seed)
+    low, high = np.percentile(values, [16, 84])
+    return Number(name, unit, middle.n, middle.value, middle.error, float(low), float(high))
 
 
 def at_half_light(rows: pa.Table, name: str) -> Float[np.ndarray, "n"]:

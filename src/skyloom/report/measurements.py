@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 
 from skyloom.data.store import Survey
+from skyloom.metrics.score import RESAMPLES
 from skyloom.report.bands import reference_band
-from skyloom.report.distributions import RESAMPLES, Population, at_half_light, draw_by_band, draw_population, grouped
+from skyloom.report.distributions import Population, at_half_light, draw_by_band, draw_population, grouped
 from skyloom.report.drawing import SCREEN, inline_svg
 from skyloom.report.galaxies import Look
 from skyloom.report.markup import MISSING, Cell, Chapter, count, figure, number, paragraph, table, with_error
@@ -45,6 +46,22 @@ class Measured:
     name: str
     table: pa.Table
     surveys: tuple[Survey, ...]
+
+    @property
+    def engine(self) -> str:
+        """What measured it; "" if the table does not say."""
+        return (self.table.schema.metadata or {}).get(b"engine", b"").decode()
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The content hashes of the surveys that it was measured on."""
+        return tuple((self.table.schema.metadata or {}).get(b"survey_hash", b"").decode().split())
+
+    @cached_property
+    def shaped(self) -> bool:
+        """Whether it gives the geometry of any isophote: an engine may state surface brightness alone."""
+        values = pc.list_flatten(self.table["ellipticity"]).to_numpy(zero_copy_only=False)
+        return bool(np.isfinite(values.astype(float)).any())
 
     @cached_property
     def reference(self) -> str:
@@ -118,7 +135,7 @@ def mosaic_chapter(measured: Measured, title: str) -> Chapter:
     pictures = measured.portraits(rows, side=96)
     known = [row for row in rows if row["object_id"] in pictures]
     shown = [(pictures[row["object_id"]], _hint(row, measured), "") for row in known]
-    said = f"The {count(len(shown), 'largest galaxy')} of {measured.rows.num_rows:,} whose isophotes are not in doubt."
+    said = f"The {count(len(shown), 'largest galaxy')} of {measured.rows.num_rows:,} whose profiles are not in doubt."
     return Chapter(title, figure(tiles(shown), f"{said} {measured.caption}", "mosaic"))
 
 
@@ -140,8 +157,20 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
         return Chapter(
             title, paragraph("No profile has a point that stands above its error: there is nothing to draw.")
         )
-    caption = (
-        f"The {count(len(rows), 'galaxy')} with isophotes not in doubt that are largest at 26 mag "
+    return Chapter(title, figure(f'<div class="objects">{objects}</div>', _how_to_read(measured, pictures), "profiles"))
+
+
+def _how_to_read(measured: Measured, pictures: Mapping[str, str]) -> str:
+    """The caption of the profiles: what is drawn, as far as the engine states it."""
+    caption = f"The {count(min(SHOWN, len(measured.largest(SHOWN))), 'galaxy')} "
+    if not measured.shaped:
+        caption += (
+            "whose profiles reach farthest. Surface brightness in every band, with its 1σ error as far as the engine "
+            "states one; it states no shapes. Radii are drawn on a scale of their square root."
+        )
+        return f"{caption} {measured.caption}" if pictures else caption
+    caption += (
+        "with isophotes not in doubt that are largest at 26 mag "
         "arcsec<sup>−2</sup>. Surface brightness with its 1σ error in every band (the sky's error included); "
         f"ellipticity and position angle of band {measured.reference} in bold, with their errors, those of the other "
         "bands thin and cut off where they leave the frame. Radii are drawn on a scale of their square root."
@@ -151,7 +180,7 @@ def profiles_chapter(measured: Measured, title: str, name: str) -> Chapter:
             f" White: isophotes of band {measured.reference}; <span class='accent'>orange</span>: the one that holds "
             f"half of the light. {measured.caption}"
         )
-    return Chapter(title, figure(f'<div class="objects">{objects}</div>', caption, "profiles"))
+    return caption
 
 
 def _object(measured: Measured, row, every: Sequence[Mapping[str, Any]], picture: str, name: str) -> str:
@@ -177,6 +206,9 @@ def _object(measured: Measured, row, every: Sequence[Mapping[str, Any]], picture
 def population_chapter(measured: Measured, title: str, name: str) -> Chapter:
     """Distributions of the clean galaxies, with numbers that say how many stand behind them."""
     people = measured.people
+    if len(people.rows) and not people.numbers():
+        engine = escape(measured.engine) or "The engine"
+        return Chapter(title, paragraph(f"{engine} states no totals, sizes or shapes: there is nothing to distribute."))
     if len(people.rows) == 0:
         return Chapter(
             title, paragraph(f"No galaxy has a clean profile in {measured.reference}; see what failed, below.")
@@ -241,7 +273,9 @@ def failures_chapter(measured: Measured, title: str) -> Chapter:
     head = ("flag", "meaning", "profiles", f"in {escape(measured.reference)}")
     sizes = measured.rows["r_e"].to_numpy(zero_copy_only=False).astype(float)
     sizeless = int((~np.isfinite(sizes)).sum())
-    if sizeless:
+    if sizeless == len(sizes) and not measured.shaped:
+        said += " The engine states no half-light radius."
+    elif sizeless:
         said += (
             f" In {escape(measured.reference)}, {sizeless:,} of {count(len(sizes), 'galaxy')} have no half-light "
             "radius: less than half of their total lies within the last isophote, or nothing could be measured."

@@ -19,6 +19,7 @@ from skyloom.data import store
 from skyloom.data.store import Survey
 from skyloom.data.tables import read_table
 from skyloom.errors import RequestError, StoreError
+from skyloom.report.engines import duel_chapter, duels
 from skyloom.report.markup import Chapter, count, facts, frame, number, table
 from skyloom.report.measurements import Measured, chapters
 from skyloom.report.profiles import troubled
@@ -115,12 +116,12 @@ def _measured(path: Path, surveys: Sequence[Survey]) -> Measured:
         raise RequestError(
             f"{path} is not a profile table: it has no column {', '.join(missing)}; skyloom profile makes one"
         )
-    hashes = (rows.schema.metadata or {}).get(b"survey_hash", b"").decode().split()
+    hashes = Measured(path.name, rows, ()).hashes
     return Measured(path.name, rows, tuple(survey for survey in surveys if survey.content_hash in hashes))
 
 
 def _chapters(surveys: Sequence[Survey], tables: Sequence[Measured]) -> Iterable[Chapter]:
-    """In the order of the page: each survey, then each table, whose pictures stand in for its survey's own."""
+    """In the order of the page: surveys; tables, whose pictures stand in for their surveys' own; engines compared."""
     shown = {survey.path for measured in tables if measured.homes for survey in measured.surveys}
     groups = kindred(surveys)
     for k, group in enumerate(groups):
@@ -130,6 +131,10 @@ def _chapters(surveys: Sequence[Survey], tables: Sequence[Measured]) -> Iterable
             yield galaxies_chapter(group[0], f"Galaxies{suffix}")
     for k, measured in enumerate(tables):
         yield from chapters(measured, f"t{k}", f": {measured.name}" if len(tables) > 1 else "")
+    rivals = duels(tables)
+    for k, duel in enumerate(rivals):
+        suffix = f": {duel.first.name}, {duel.second.name}" if len(rivals) > 1 else ""
+        yield duel_chapter(duel, f"Two engines on the same galaxies{suffix}", f"d{k}")
 
 
 def _lead(surveys: Sequence[Survey], tables: Sequence[Measured]) -> str:

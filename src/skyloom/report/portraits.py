@@ -100,10 +100,10 @@ def tiles(pictures: Iterable[tuple[str, str, str]]) -> str:
 
 
 def largest(rows: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
-    """The rows with the largest radius of 26 mag/arcsec², first the largest; by R_e where there is no such radius."""
+    """The rows with the largest radius of 26 mag/arcsec², first the largest; by R_e or their end if none."""
     return sorted((row for row in rows if row["sma"]), key=lambda row: -_size(row))[:count]
 
 
 def _size(row: Mapping[str, Any]) -> float:
-    sizes = (row.get("r_26"), row["r_e"])
+    sizes = (row.get("r_26"), row["r_e"], row["sma"][-1])
     return next((size for size in sizes if size is not None and np.isfinite(size)), 0.0)

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy.io import fits
-from astropy.wcs import WCS
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from skyloom.report.bands import by_wavelength
 from skyloom.report.drawing import Palette, margins
+from skyloom.sky.orientation import pixel_angle
 from skyloom.sky.profiles import Flag
 
 REMARKS = Flag.NO_WCS | Flag.NO_ZERO_POINT | Flag.NO_PIXEL_SCALE  # of the survey, not of the measurement
@@ -67,19 +66,6 @@ def ellipses(
     return [Ellipse(row["x"], row["y"], *map(float, shape)) for shape in shapes if np.isfinite(shape).all()]
 
 
-def pixel_angle(wcs: str | None, x: float, y: float, position_angle: np.ndarray) -> np.ndarray:
-    """Position angles, north through east, as angles from +x towards +y at a pixel [deg]; NaN without a WCS."""
-    if wcs is None:
-        return np.full(np.shape(position_angle), np.nan)
-    solution = WCS(fits.Header.fromstring(wcs))
-    ra, dec = solution.wcs_pix2world(np.array([[x, y], [x + 1, y], [x, y + 1]], float), 0).T
-    east = ((ra[1:] - ra[0] + 180) % 360 - 180) * np.cos(np.radians(dec[0]))
-    to_pixels = np.linalg.inv([east, dec[1:] - dec[0]])
-    towards = np.array([np.sin(np.radians(position_angle)), np.cos(np.radians(position_angle))])
-    dx, dy = to_pixels @ towards
-    return np.degrees(np.arctan2(dy, dx))
-
-
 def shown_radii(row: Mapping[str, Any], count: int = 6) -> list[float]:
     """A handful of radii at which to draw a row's isophotes: even steps of their square root, the last one included."""
     sma = np.asarray(row["sma"] or [np.nan], float)
@@ -120,7 +106,7 @@ def draw_profiles(
 ) -> None:
     """Surface brightness, ellipticity and position angle of one galaxy against radius, all its bands overlaid.
 
-    The geometry is drawn in bold for the reference band, and thin for the others.
+    The geometry is drawn in bold for the reference band, and thin for the others; without any, its panels say so.
     """
     light, shape, angle = figure.subplots(3, 1, sharex=True, height_ratios=(2.5, 1, 1))
     margins(figure, 0.52, 0.42, top=0.26, hspace=0.06)
@@ -128,6 +114,9 @@ def draw_profiles(
     colours = dict(zip(bands, palette.for_bands(len(bands)), strict=True))
     half_circle = next((_middle_angle(row["pa"]) for row in rows if row["band"] == reference), 90.0)
     angle.set_ylim(*_angle_range([row for row in rows if row["band"] == reference], half_circle))
+    if not any(np.isfinite(np.asarray(row["ellipticity"] or [], float)).any() for row in rows):
+        shape.text(0.5, 0.5, "not stated", transform=shape.transAxes, ha="center", va="center")
+        angle.text(0.5, 0.5, "not stated", transform=angle.transAxes, ha="center", va="center")
     for row in sorted(rows, key=lambda row: bands.index(row["band"])):
         _curves((light, shape, angle), row, colours[row["band"]], row["band"] == reference, half_circle)
     bare = {row["band"] for row in rows if row["flag"] & Flag.NO_ZERO_POINT}
@@ -150,9 +139,8 @@ def _curves(
         "zorder": 3 if bold else 2,
     }
     known = np.isfinite(sb) & np.isfinite(error)
-    if known.any():
-        light.fill_between(sma[known], (sb - error)[known], (sb + error)[known], color=colour, alpha=0.22, lw=0)
-        light.plot(sma[known], sb[known], **{**style, "lw": 1.3, "alpha": 1.0})
+    light.fill_between(sma[known], (sb - error)[known], (sb + error)[known], color=colour, alpha=0.22, lw=0)
+    light.plot(sma[np.isfinite(sb)], sb[np.isfinite(sb)], **{**style, "lw": 1.3, "alpha": 1.0})
     if row["flag"] & (Flag.FAINT | Flag.NOTHING) or len(sma) == 0:
         return
     for axes, name in ((shape, "ellipticity"), (angle, "pa")):

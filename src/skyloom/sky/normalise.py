@@ -32,8 +32,8 @@ def clip_percentile(
 ) -> Float[Tensor, "b h w"]:
     """No good pixel above the percentile of its image's good pixels (interpolated, as NumPy does); bad pixels are 0.
 
-    Source: Smith et al. 2021, arXiv:2010.00622, “Training set”. We differ: the paper leaves open whether the percentile is of an
-    image or of the training set; here it is of the image, and without its bad pixels.
+    Source: Smith et al. 2021, arXiv:2010.00622, “Training set”. We differ: the paper leaves open whether the
+    percentile is of an image or of the training set; here it is of the image, and without its bad pixels.
     """
     from_top = 1 - percent / 100
     flat = flux.masked_fill(~good, -torch.inf).flatten(1)
@@ -49,7 +49,7 @@ def clip_percentile(
 def min_max(flux: Float[Tensor, "b h w"], low: float, high: float) -> Float[Tensor, "b h w"]:
     """(flux − low) / (high − low): 0 at low, 1 at high, and on beyond both.
 
-    Source: Smith et al. 2021, arXiv:2010.00622, “Training set” (Eq. 2.1 of the thesis' chapter 2). We differ: nothing.
+    Source: Smith et al. 2021, arXiv:2010.00622, “Training set” (Eq. 2.1 of the author's thesis). We differ: nothing.
     """
     return (flux - low) / (high - low)
 

@@ -112,11 +112,11 @@ def unroll_galaxies(
     light = torch.where(usable, (flux - torch.where(known, sky, 0.0)[..., None, None]) / unit, 0.0)
     light = light.clamp(-BRIGHTEST, BRIGHTEST)
     h, w = flux.shape[-2:]
-    middle = [torch.full_like(sky[:, 0], (side - 1) / 2) for side in (w, h)]
-    x, y = windowed_centre(light.sum(1), *middle)
+    across, up = (torch.full_like(sky[:, 0], (side - 1) / 2) for side in (w, h))
+    x, y = windowed_centre(light.sum(1), across, up)
     if jitter is not None:
         x, y = x + jitter[:, 0], y + jitter[:, 1]
     bands = flux.shape[1]
-    each = (c.repeat_interleave(bands) for c in (x, y))
-    maps = unroll(light.flatten(0, 1), (ivar * unit**2).flatten(0, 1), *each, radius)
+    at_x, at_y = (c.repeat_interleave(bands) for c in (x, y))
+    maps = unroll(light.flatten(0, 1), (ivar * unit**2).flatten(0, 1), at_x, at_y, radius)
     return torch.stack(maps, 1).unflatten(0, (-1, bands)), x, y

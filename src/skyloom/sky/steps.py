@@ -33,8 +33,8 @@ def cut_at_noise(intensity: Float[np.ndarray, "t"], window: int = 40, threshold:
 
     intensity : linear, sky-subtracted, one value per step; window : steps, 8 arcsec of the published 0.2
     The whole profile if no window is that poor, or if it is shorter than a window.
-    Source: Smith et al. 2021, arXiv:2010.00622, “Training set” ("the signal-to-noise ratio of a 1D convolution with a length of 40
-    pixels (= 8 arcsec) reaches a threshold of 4 … (μ/σ)²").
+    Source: Smith et al. 2021, arXiv:2010.00622, “Training set” ("the signal-to-noise ratio of a 1D convolution
+    with a length of 40 pixels (= 8 arcsec) reaches a threshold of 4 … (μ/σ)²").
     We differ: the paper leaves open what is convolved and which end of the window counts. Here it is the profile in
     linear units (in magnitudes the ratio is in the thousands and never falls so low), and the window's middle. The
     standard deviation holds the profile's own slope as well as noise: an exponential of scale length below 4.5 arcsec
