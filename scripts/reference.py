@@ -15,7 +15,7 @@ from skyloom.cli import app
 
 DOCS = Path(__file__).parents[1] / "docs"
 PARTS = {
-    "Jobs": ["ingest", "sample", "mock", "export", "profile", "report", "tour"],
+    "Jobs": ["ingest", "sample", "mock", "export", "train", "profile", "report", "tour"],
     "Surveys": ["open", "Survey", "SurveyInfo", "Band", "Cutout"],
     "Training": ["batches"],
     "Errors": ["SkyloomError"],

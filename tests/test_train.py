@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from skyloom.train import averaged, descend, follow, train, warm_then_cosine
+from skyloom.train import averaged, descend, follow, level_then_linear, train, warm_then_cosine
 
 
 def objective(net, batch, rng):
@@ -61,3 +61,9 @@ def test_an_average_follows_and_keeps_its_distance():
 @pytest.mark.parametrize("number, expected", [(5, 0.5), (10, 1.0), (60, 0.505), (110, 0.01), (500, 0.01)])
 def test_the_rate_warms_up_and_falls_along_half_a_cosine(number, expected):
     assert warm_then_cosine(1.0, 10, 110)(number) == pytest.approx(expected)
+
+
+def test_a_level_rate_falls_to_nearly_nought_at_the_end():
+    rate = level_then_linear(1.0, 10, 4)
+    assert [rate(number) for number in (1, 6, 7, 8, 10)] == pytest.approx([1, 1, 1, 0.75, 0.25])
+    assert level_then_linear(1.0, 10, 0)(10) == 1.0

@@ -91,3 +91,12 @@ def warm_then_cosine(peak: float, warm: int, steps: int) -> Callable[[int], floa
         return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * part)) / 2)
 
     return rate
+
+
+def level_then_linear(peak: float, steps: int, fall: int) -> Callable[[int], float]:
+    """Learning rate: level, but for the last `fall` steps, in which it goes down to nought in a straight line."""
+
+    def rate(number: int) -> float:
+        return peak * min(1.0, (steps - number + 1) / fall) if fall else peak
+
+    return rate

@@ -76,6 +76,9 @@ def test_the_tour_tells_the_whole_story_and_can_be_taken_twice(tmp_path):
     assert first["elapsed"] == pytest.approx(sum(first["seconds"].values()), abs=0.1) and first["elapsed"] > 1
     page = (tmp_path / "tour" / "report.html").read_text(encoding="utf-8")
     assert len(page) < 8e6 and "KiDS" in page and "Every object" in page
+    learned = pq.read_table(first["learned"])
+    assert len(learned) == 200 and learned.schema.metadata[b"engine"] == b"profile-decoder"
+    assert "Two engines on the same galaxies" in page
     before = (tmp_path / "tour" / "profiles.parquet").read_bytes()
     second = sl.tour(tmp_path / "tour")
     assert json.loads((tmp_path / "tour" / "tour.json").read_text())["elapsed"] == second["elapsed"]

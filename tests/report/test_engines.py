@@ -12,7 +12,7 @@ from skyloom.infer.profiles import profile
 from skyloom.metrics.profiles import QUANTILES
 from skyloom.report.drawing import PAPER, drawn
 from skyloom.report.engines import Duel, draw_duel, duels, running
-from skyloom.report.measurements import Measured
+from skyloom.report.measurements import Measured, profiles_chapter
 
 SIGMA = 0.05  # [mag/arcsec²] of the invented engines
 SHAPES = ("sb_error", "ellipticity", "ellipticity_error", "pa", "pa_error", "cog")
@@ -94,11 +94,17 @@ def test_a_known_shift_is_the_number_in_the_table(page, tables):
     assert Duel(tables[0], tables[2]).points.deviation.mean() == pytest.approx(0.3, abs=0.01)
 
 
-def test_what_an_engine_does_not_state_is_said_and_not_drawn(page):
+def test_what_an_engine_does_not_state_is_said_and_not_drawn(page, tables):
     assert "pix2prof states no totals, sizes or shapes" in section(page, "The population: pix2prof")
-    assert "it states no shapes" in section(page, "Profiles: pix2prof")
     assert "no half-light radius" in section(page, "What failed, and why: pix2prof")
-    assert "it states no shapes" not in section(page, "Profiles: isophotes")
+    assert "it states no shapes" in profiles_chapter(tables[2], "Profiles", "p").body
+    assert "it states no shapes" not in section(page, "Profiles")
+
+
+def test_a_challenger_has_a_duel_and_no_chapters_of_galaxies_that_were_shown_already(page):
+    titles = re.findall(r"<h2[^>]*>([^<]+)", page)
+    assert sum(title.startswith("Every object") for title in titles) == 1
+    assert sum(title.startswith("Two engines") for title in titles) == 2
 
 
 def test_the_largest_galaxies_of_the_first_are_shown_with_the_row_of_the_second(tables):

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from skyloom.nn.profile_decoder import LEVELS, Prediction, Quantity
+from skyloom.objectives.quantiles import FAINTEST
 
 SB_EDGES = (-3.0, -1.0, 1.0)  # [mag] relative to one rms of a pixel: bins of predicted surface brightness
 FACTORS = ("sb68", "sb90", "cog68", "cog90", "shape68")
@@ -18,9 +19,11 @@ WORST = 1.0857  # half-width of the 68 % interval [mag] at which the light is it
 
 
 def shown(said: Prediction) -> Bool[Tensor, "b c q"]:
-    """The radii up to where the light sinks below its error, or the procedure that was learnt gives no value."""
+    """The radii up to where the light sinks below its error, or below what was ever learnt, or the procedure that was
+    learnt gives no value.
+    """
     low, high = (said.sb.quantiles[..., LEVELS.index(level)] for level in (0.16, 0.84))
-    stands = ((high - low) / 2 < WORST) & (said.stands > 0)
+    stands = ((high - low) / 2 < WORST) & (said.stands > 0) & (said.sb.median < FAINTEST)
     return stands.to(torch.int64).cumprod(-1).bool()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ COLUMNS = tuple(
     Column(f"sb_q{round(100 * level):02d}", _LIST, "mag / arcsec2", f"{level:.0%} quantile of the surface brightness")
     for level in LEVELS
 )
+BRIGHT_EDGE = 2.5  # [mag] below one rms of a pixel: a galaxy brighter than that at its frame's edge is larger than it
 FEWEST = 4  # rings of a profile that says anything
 PLANE_TO_LINE = 1.515  # radius that holds 68 % of a Gaussian in the plane, in units of the deviation along a line
 
@@ -36,28 +37,48 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
     config = ProfileDecoderConfig(**{**settings, **{name: tuple(settings[name]) for name in ("widths", "depth")}})
     net = run.load(ProfileDecoder(config))
     calibration = run.facts("calibration")
-    largest = max((run.facts("training") or {"sizes": [max(info.shape)]})["sizes"])
-    rings = radii(info.shape)[: len(radii((largest, largest)))]
+    seen = run.facts("training") or {"sizes": [max(info.shape)], "pixel_scales": []}
+    grid = _grid(info, seen["pixel_scales"], max(seen["sizes"]))
 
     def measure(cutouts: tuple[Cutout, ...], info: SurveyInfo, bands: list[int], device: str) -> list[dict]:
         skies = [sky_of(cutout) for cutout in cutouts]
         parts = [[cutout.flux[bands] for cutout in cutouts], [cutout.ivar[bands] for cutout in cutouts]]
         parts += [[sky[part][bands] for sky in skies] for part in (0, 1)]
         flux, ivar, level, rms = (torch.from_numpy(np.stack(part).astype(np.float32)).to(device) for part in parts)
-        radius = rings.to(device)
+        radius = grid.rings.to(device)
         with torch.inference_mode():
-            maps, x, y = unroll_galaxies(flux, ivar, level, rms, radius)
+            maps, x, y = unroll_galaxies(flux, ivar, level, rms, radius * grid.step)
+            maps[:, :, 0] *= grid.step
             said = widen(net.to(device)(maps, radius), calibration)
-            said = said._replace(x=said.x + x[:, None], y=said.y + y[:, None])
+            said = said._replace(x=said.x * grid.step + x[:, None], y=said.y * grid.step + y[:, None])
             there = shown(said)
         said, counts = _moved(said, "cpu"), there.sum(-1).tolist()
         return [
-            _row(cutout, info, band, _one(said, i, k), counts[i][k], skies[i], rings.numpy())
+            _row(cutout, info, band, _one(said, i, k), counts[i][k], skies[i], grid)
             for i, cutout in enumerate(cutouts)
             for k, band in enumerate(bands)
         ]
 
     return measure
+
+
+class Grid(NamedTuple):
+    """Where the network looks: rings in pixels of the size that it has seen, and that size in the survey's pixels.
+
+    Light per pixel scales with the area of a pixel and its noise with the side, so light in units of the noise with the
+    side too; that the noise of neighbouring pixels may be correlated is left out.
+    """
+
+    rings: Float[torch.Tensor, "r"]
+    step: float
+
+
+def _grid(info: SurveyInfo, scales: Sequence[float], largest: int) -> Grid:
+    """Rings for the pixel scale nearest to the survey's that the weights have seen, as far as they have seen rings."""
+    steps = [scale / info.pixel_scale for scale in scales] if info.pixel_scale is not None else []
+    step = min(steps, key=lambda step: abs(np.log(step)), default=1.0)
+    rings = radii((info.shape[0] / step, info.shape[1] / step))
+    return Grid(rings[: len(radii((largest, largest)))], step)
 
 
 def _moved(said: Any, device: str) -> Any:
@@ -69,7 +90,7 @@ def _one(said: Any, i: int, k: int) -> Any:
     return type(said)(*(_one(part, i, k) if isinstance(part, tuple) else part[i, k].double().numpy() for part in said))
 
 
-def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Any, n: int, sky, rings) -> dict:
+def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Any, n: int, sky, grid: Grid) -> dict:
     """One row of the table: arcsec, mag/arcsec² and degrees where the survey knows how.
 
     said : a Prediction of this object in this band, in NumPy
@@ -77,9 +98,10 @@ def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Any, n: int, sky, ri
     facts, level, rms = info.bands[band], float(sky[0][band]), float(sky[1][band])
     empty = not (np.isfinite(level) and rms > 0)
     n = 0 if empty else n
-    scale, unit = info.pixel_scale or 1.0, unit_of_light(facts.zero_point, 1.0 if empty else rms)
+    scale = (info.pixel_scale or 1.0) * grid.step
+    unit = unit_of_light(facts.zero_point, 1.0 if empty else rms * grid.step)
     density = unit + 5 * np.log10(scale)
-    sma, ellipticity = rings[:n].astype(float) * scale, np.hypot(said.e1, said.e2)[:n]
+    sma, ellipticity = grid.rings[:n].double().numpy() * scale, np.hypot(said.e1, said.e2)[:n]
     sb, quantiles = said.sb.median[:n] + density, said.sb.quantiles[:n] + density
     shape_error = said.shape_width[:n] / PLANE_TO_LINE
     angle = np.degrees(np.arctan2(said.e2, said.e1) / 2)[:n]
@@ -106,9 +128,9 @@ def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Any, n: int, sky, ri
         "r_e": r_e,
         "r_e_error": r_e_error,
         "r_26": isophotal_radius(sma, sb, sb_error, info, facts),
-        "sky": np.nan if empty else level + float(said.sky) * rms,
+        "sky": np.nan if empty else level + float(said.sky) / grid.step * rms,
         "sky_error": np.nan,
-        "flag": facts_lacking(cutout, info, facts) | _flag(cutout, band, said, n, rings),
+        "flag": facts_lacking(cutout, info, facts) | _flag(cutout, band, said, n, grid),
         **{column.name: quantiles[:, place] for place, column in enumerate(COLUMNS)},
     }
 
@@ -132,7 +154,7 @@ def half_light(sma, cog, cog_error, mag: float, mag_error: float) -> tuple[float
     return float(np.exp(at)), float(np.exp(at) * error)
 
 
-def _flag(cutout: Cutout, band: int, said: Any, n: int, rings) -> int:
+def _flag(cutout: Cutout, band: int, said: Any, n: int, grid: Grid) -> int:
     """What a reader should know, as `sky.profiles.Flag`; crowding and unsettled fits are not judged."""
     height, width = cutout.flux.shape[-2:]
     if n == 0:
@@ -142,7 +164,8 @@ def _flag(cutout: Cutout, band: int, said: Any, n: int, rings) -> int:
     near = np.hypot(columns - said.x, rows - said.y) < 3
     if (near & (cutout.ivar[band] == 0)).any():
         flag |= Flag.BAD_CENTRE
-    if rings[n - 1] >= min(height, width) / 2:
+    edge, rings = min(height, width) / 2, grid.rings.numpy() * grid.step
+    if rings[n - 1] >= edge and np.interp(edge, rings, said.sb.median) < BRIGHT_EDGE:
         flag |= Flag.TRUNCATED
     if n < FEWEST:
         flag |= Flag.FAINT

@@ -93,8 +93,8 @@ def engine_of(name: str | Path, info: SurveyInfo, bands: Sequence[int], *, anywa
         run = open_run(name)
     except RunError as fault:
         raise RequestError(
-            f"no engine {str(name)!r} to measure profiles with; there is isophotes, {', '.join(shipped())}, or a run "
-            f"directory ({fault})"
+            f"no engine {str(name)!r} to measure profiles with; there is {', '.join(('isophotes', *shipped()))}, or a "
+            f"run directory ({fault})"
         ) from fault
     makers = {"profile_decoder": decoded.measurer, "pix2prof": written.measurer}
     recipe = run.record["recipe"]

@@ -8,7 +8,8 @@ from skyloom.checkpoint import Run
 from skyloom.data.cutout import SurveyInfo
 from skyloom.errors import RequestError
 
-SAME_SCALE = 0.02  # relative difference of pixel scales that does not matter
+SAME_SCALE = {"profile_decoder": 2.0, "pix2prof": 1.02}  # largest ratio of pixel scales: rings are read at any scale
+ROUNDING = 1e-6
 ALIASES = {"Ks": "K", "z": "Z"}  # VIKING's own spellings beside those of mocks
 
 
@@ -30,10 +31,12 @@ def require_suited(run: Run, info: SurveyInfo, bands: Sequence[str], *, anyway: 
             f"{run.name} was trained on pixels of {_listed(scales)} arcsec, and the survey does not say how large its "
             "own are; give --pixel-scale when you ingest, or insist with --anyway"
         )
-    if not any(abs(info.pixel_scale / scale - 1) < SAME_SCALE for scale in scales):
+    most = SAME_SCALE[run.record["recipe"]]
+    if not any(1 / most <= info.pixel_scale / scale * (1 + ROUNDING) <= most * (1 + 2 * ROUNDING) for scale in scales):
         raise RequestError(
             f"{run.name} was trained on pixels of {_listed(scales)} arcsec, and those of the survey have "
-            f"{info.pixel_scale:g}; resample the images, train on them (skyloom train), or insist with --anyway"
+            f"{info.pixel_scale:g}, more than a factor {most:g} away; resample the images, train on them (skyloom "
+            "train), or insist with --anyway"
         )
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from skyloom.checkpoint import Run
+from skyloom.checkpoint import Run, open_run
 from skyloom.data.sequences import Pairs, SequenceSet, read_sequences, sequence_batches
 from skyloom.nn.pix2prof import Pix2Prof, Pix2ProfConfig
 from skyloom.objectives.sequence import Sequence, SequenceBatch, with_plateau
 from skyloom.recipes.lesson import Lesson, School, Size
 from skyloom.recipes.profile_decoder import seen
 from skyloom.sky.normalise import min_max
-from skyloom.train import descend
+from skyloom.train import descend, level_then_linear
 
 SAMPLED = 512  # band-images of each survey on which the fixed range and the scale are found
 
@@ -26,18 +26,22 @@ class Pix2ProfRecipe:
     """Everything that decides the result.
 
     target : the profiles to learn: "true" of mocks, or a column profile_<name>
+    start : weights to start from, a run or a name; empty for none. Their fixed range and scale are kept
     bin : pixels averaged to one along each axis before the network sees an image
     percent : of the clip; wobble : largest shift of an image [pixel of the survey]
+    fall : last steps, in which the learning rate goes down to nought
     plateau : steps for which the last value is repeated, so that the stop is learnt
     """
 
     net: Pix2ProfConfig = field(default_factory=Pix2ProfConfig)
     target: str = "true"
+    start: str = ""
     bin: int = 1
     percent: float = 99.9
     wobble: int = 10
     plateau: int = 100
     steps: int = 100_000
+    fall: int = 0
     batch: int = 1
     learning_rate: float = 2e-4
     teacher_forcing: float = 0.4
@@ -54,7 +58,7 @@ def pix2prof(size: Size) -> Pix2ProfRecipe:
         "smoke": Pix2ProfRecipe(
             Pix2ProfConfig(stem="strided", width=4, layers=1, most=120), bin=2, plateau=5, steps=8, batch=4
         ),
-        "laptop": Pix2ProfRecipe(small, bin=2, plateau=40, steps=2_000, batch=32, learning_rate=5e-4),
+        "laptop": Pix2ProfRecipe(small, bin=2, plateau=40, steps=2_000, fall=452, batch=32, learning_rate=5e-4),
         "gpu": Pix2ProfRecipe(steps=20_000, batch=32),
         "paper": Pix2ProfRecipe(),
     }[size]
@@ -68,17 +72,21 @@ def lesson(recipe: Pix2ProfRecipe, school: School) -> Lesson:
         )
         for survey, sides in zip(school.surveys, school.splits, strict=True)
     ]
-    ranges = ranges_of(sets)
+    ranges = (open_run(recipe.start).facts("ranges") if recipe.start else None) or ranges_of(sets)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        net = Pix2Prof(recipe.net).to(school.device)
+        net = Pix2Prof(recipe.net)
+    if recipe.start:
+        open_run(recipe.start).load(net).train()
+    net.to(school.device)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
     objective = Sequence(recipe.teacher_forcing)
 
     def loss(net: nn.Module, batch: SequenceBatch, rng: torch.Generator) -> dict[str, torch.Tensor]:
         return {"sequence": objective(net, batch, rng)}
 
-    update = descend(net, loss, optimiser, seed=recipe.seed, clip=1.0, rate=lambda number: recipe.learning_rate)
+    rate = level_then_linear(recipe.learning_rate, recipe.steps, recipe.fall)
+    update = descend(net, loss, optimiser, seed=recipe.seed, clip=1.0, rate=rate)
 
     def batches(start: int):
         stream = sequence_batches(

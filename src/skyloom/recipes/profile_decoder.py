@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from skyloom.checkpoint import Run
+from skyloom.checkpoint import Run, open_run
 from skyloom.data.rings import RingSet, read_rings, ring_batches
 from skyloom.infer.calibrated import FACTORS, SB_EDGES, bins_of, shown
 from skyloom.metrics.calibration import conformal_factor
@@ -27,12 +27,14 @@ class ProfileDecoderRecipe:
     """Everything that decides the result.
 
     target : the profiles to learn: "true" of mocks, or a column profile_<name>
+    start : weights to start from, a run or a name; empty for none
     batch : band-images in a step
     """
 
     net: ProfileDecoderConfig = field(default_factory=ProfileDecoderConfig)
     target: str = "true"
-    steps: int = 8_000
+    start: str = ""
+    steps: int = 5_000
     batch: int = 32
     learning_rate: float = 1.5e-3
     warm: int = 300
@@ -54,13 +56,12 @@ def profile_decoder(size: Size) -> ProfileDecoderRecipe:
 
 def lesson(recipe: ProfileDecoderRecipe, school: School) -> Lesson:
     """The network, its data in memory, and its update."""
-    sets = [
-        read_rings(survey, recipe.target, sides.ids["train"], seed=recipe.seed, progress=school.progress)
-        for survey, sides in zip(school.surveys, school.splits, strict=True)
-    ]
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        net = ProfileDecoder(recipe.net).to(school.device)
+        net = ProfileDecoder(recipe.net)
+    if recipe.start:
+        open_run(recipe.start).load(net)
+    net.to(school.device)
     average = averaged(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     update = descend(
@@ -69,6 +70,10 @@ def lesson(recipe: ProfileDecoderRecipe, school: School) -> Lesson:
     )  # fmt: skip
 
     def batches(start: int):
+        sets = [
+            read_rings(survey, recipe.target, sides.ids["train"], seed=recipe.seed, progress=school.progress)
+            for survey, sides in zip(school.surveys, school.splits, strict=True)
+        ]
         return (batch.to(school.device) for batch in ring_batches(sets, recipe.batch, seed=recipe.seed, start=start))
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:

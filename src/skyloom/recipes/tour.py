@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from skyloom import __version__
 from skyloom.data import store
 from skyloom.data.mosaic import Target, cut, sky_meshes
@@ -23,6 +25,7 @@ from skyloom.report.page import Step, concatenated, report
 LARGEST = 200  # galaxies that are measured
 SIDE = 64  # of the cutouts of the whole survey [pixel]
 SIDES = (128, 512)  # of the cutouts that are measured [pixel]
+LEARNED, LEARNED_BAND = "profile-decoder", "r"  # the weights that measure the same galaxies once more, and where
 FRAME = 10  # half-light radii that a cutout must be wide for the sky to be seen around its galaxy
 
 Progress = Callable[[int, int | None, str], None]
@@ -52,21 +55,17 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
     """
     out, diary = _folder(Path(out)), Diary()
     surveys = _surveys(out, diary, progress)
-    tables = []
-    for survey in surveys[1:]:
-        with diary.step(f"profile {survey.path.name}") as remarks:
-            tables.append(profile(survey, progress=progress))
-            remarks.append(f"{len(tables[-1]):,} profiles of {len(survey)} galaxies")
-    table, page = out / "profiles.parquet", out / "report.html"
-    rows = concatenated(tables)
-    write_table(rows, table)
-    paths = [survey.path for survey in surveys] + [table]
+    table, learned, page = out / "profiles.parquet", out / "profiles_learned.parquet", out / "report.html"
+    rows = _profiles(surveys[1:], "isophotes", None, table, diary, progress)
+    _profiles(surveys[1:], LEARNED, LEARNED_BAND, learned, diary, progress)
+    paths = [*(survey.path for survey in surveys), table, learned]
     title = f"{LARGEST} galaxies in nine bands, measured by skyloom"
     with diary.step("report"):
         report(paths, page, title=title, steps=diary.steps, progress=progress)
     summary = {
         "report": str(page),
         "table": str(table),
+        "learned": str(learned),
         "surveys": {str(survey.path): len(survey) for survey in surveys},
         "galaxies": len(set(rows["object_id"].to_pylist())),
         "profiles": len(rows),
@@ -75,6 +74,20 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
     }
     _write_json(out / "tour.json", summary)
     return summary
+
+
+def _profiles(
+    surveys: Sequence[Survey], engine: str, band: str | None, out: Path, diary: Diary, progress: Progress | None
+) -> pa.Table:
+    """One table of all galaxies by one engine, in one band or in all, also written to `out`."""
+    tables = []
+    for survey in surveys:
+        with diary.step(f"profile {survey.path.name} with {engine}") as remarks:
+            tables.append(profile(survey, with_=engine, band=band, progress=progress))
+            remarks.append(f"{len(tables[-1]):,} profiles of {len(survey)} galaxies")
+    rows = concatenated(tables)
+    write_table(rows, out)
+    return rows
 
 
 def largest_galaxies(targets: Sequence[Target], count: int = LARGEST) -> list[Target]:

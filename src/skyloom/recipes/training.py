@@ -96,7 +96,8 @@ def _loop(run: Run, lesson: Lesson, progress: Progress | None) -> dict[str, floa
         run.save(lesson.product)
         run.write_facts("clock", clock())
 
-    batches = islice(lesson.batches(start), max(0, lesson.steps - start))
+    left = lesson.steps - start
+    batches = islice(lesson.batches(start), left) if left > 0 else ()
     for step in steps_of(lesson.update, batches, start):
         for name, loss in step.losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss) / REPORT

@@ -21,7 +21,7 @@ from skyloom.data.tables import read_table
 from skyloom.errors import RequestError, StoreError
 from skyloom.report.engines import duel_chapter, duels
 from skyloom.report.markup import Chapter, count, facts, frame, number, table
-from skyloom.report.measurements import Measured, chapters
+from skyloom.report.measurements import Measured, chapters, failures_chapter, population_chapter
 from skyloom.report.profiles import troubled
 from skyloom.report.surveys import galaxies_chapter, kindred, survey_chapter
 
@@ -129,12 +129,17 @@ def _chapters(surveys: Sequence[Survey], tables: Sequence[Measured]) -> Iterable
         yield survey_chapter(group, f"The survey{suffix}", f"s{k}")
         if not shown & {survey.path for survey in group} and len(group[0]):
             yield galaxies_chapter(group[0], f"Galaxies{suffix}")
-    for k, measured in enumerate(tables):
-        yield from chapters(measured, f"t{k}", f": {measured.name}" if len(tables) > 1 else "")
     rivals = duels(tables)
+    seconds = [duel.second for duel in rivals]
+    alone = len(tables) - len(seconds) == 1
+    for k, measured in enumerate(tables):
+        if not any(measured is second for second in seconds):
+            yield from chapters(measured, f"t{k}", "" if alone else f": {measured.name}")
     for k, duel in enumerate(rivals):
         suffix = f": {duel.first.name}, {duel.second.name}" if len(rivals) > 1 else ""
         yield duel_chapter(duel, f"Two engines on the same galaxies{suffix}", f"d{k}")
+        yield population_chapter(duel.second, f"The population: {duel.second.name}", f"e{k}")
+        yield failures_chapter(duel.second, f"What failed, and why: {duel.second.name}")
 
 
 def _lead(surveys: Sequence[Survey], tables: Sequence[Measured]) -> str:

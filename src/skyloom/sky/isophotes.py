@@ -50,7 +50,7 @@ class Isophotes(NamedTuple):
     moved: Float[Tensor, "b"]
 
 
-def radii(shape: tuple[int, int], first: float = 0.5, growth: float = 1.1) -> Float[Tensor, "r"]:
+def radii(shape: tuple[float, float], first: float = 0.5, growth: float = 1.1) -> Float[Tensor, "r"]:
     """Semi-major axes [pixel] from `first` to the half-diagonal of the frame, each `growth` times the last."""
     last = ((shape[0] / 2) ** 2 + (shape[1] / 2) ** 2) ** 0.5
     count = int(torch.log(torch.tensor(last / first)) / torch.log(torch.tensor(growth))) + 1
