@@ -29,7 +29,7 @@ import skyloom as sl
 from skyloom.data import store
 from skyloom.data.mocks.mock import info, mock_cutouts, studio
 from skyloom.infer import profiles
-from skyloom.infer.profiles import measure_survey
+from skyloom.infer.profiles import engine_of, measure_survey
 from skyloom.metrics.calibration import coverage
 from skyloom.metrics.profiles import BINS, deviations, missing, profile_medians
 from skyloom.metrics.references import mean_profile, saying, shaped, truth_table
@@ -39,6 +39,7 @@ from skyloom.sky.detection import central_and_neighbours, neighbours
 from skyloom.sky.photometry import surface_brightness
 
 SIZE, BAND = 256, "r"
+WATTS = 10.0  # of a busy core, for an idea of the energy
 TRAINING = 200  # mocks whose mean is the baseline
 FAINTEST = 30.0  # [mag/arcsec²] beyond which the truth does not enter that mean
 
@@ -173,7 +174,9 @@ def main():
         survey = store.write(Path(folder) / "mocks.lance", facts, cutouts)
         for code in given.codes:
             report(code, *codes.get(code, with_engine(code))(survey, given), survey)
-    rate(given.speed, facts, given.seed + 1)
+    for code in given.codes:
+        if code not in ("photutils", "autoprof", "mean"):
+            rate("isophotes" if code == "skyloom" else code, given.speed, facts, given.seed + 1)
     print(environment())
 
 
@@ -202,15 +205,19 @@ def line(alone, together, limits, short):
     )
 
 
-def rate(n, facts, seed):
+def rate(name, n, facts, seed):
     """Galaxies per second of wall time on all cores, from pixels in memory to rows of the table."""
+    engine = engine_of(name, facts, [0])
     cutouts = list(mock_cutouts(min(n, 100), SIZE, BAND, seed))
     many = [cutouts[k % len(cutouts)] for k in range(n)]
-    measure_survey(many[: 4 * profiles.CHUNK["cpu"]], facts)
+    measure_survey(many[: 4 * profiles.CHUNK["cpu"]], facts, engine=engine)
     wall, cpu = time.perf_counter(), time.process_time()
-    measure_survey(many, facts)
+    measure_survey(many, facts, engine=engine)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(f"\nskyloom, {n} galaxies of {SIZE}²: {n / wall:.1f} galaxies/s, {cpu / n:.4f} CPU s/galaxy")
+    print(
+        f"\n{name}, {n} galaxies of {SIZE}²: {n / wall:.1f} galaxies/s, {cpu / n:.4f} CPU s/galaxy, "
+        f"{cpu * WATTS / n:.3f} kJ/1,000 galaxies at {WATTS:g} W a busy core (assumed)"
+    )
 
 
 if __name__ == "__main__":

@@ -102,6 +102,17 @@ def test_a_run_may_start_from_another(runs, mocks, recipe, tmp_path):
     assert learnt and all(torch.equal(before[name], after[name]) for name in learnt)
 
 
+def test_frozen_norms_do_not_learn_and_the_rest_does(runs, mocks, tmp_path):
+    settings = {"start": str(runs["pix2prof"]), "norms": "frozen"}
+    statistics = []
+    for steps in ("1", "5"):
+        run = train("pix2prof", mocks, tmp_path / steps, size="smoke", settings={**settings, "steps": steps})
+        statistics.append(load_file(run.path / "weights.safetensors"))
+    one, five = statistics
+    assert all(torch.equal(one[name], five[name]) for name in one if "running" in name)
+    assert not torch.equal(one["decoder.read_out.weight"], five["decoder.read_out.weight"])
+
+
 @pytest.mark.parametrize(
     "arguments, error, words",
     [

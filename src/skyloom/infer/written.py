@@ -12,6 +12,7 @@ from skyloom.data.profiles import COLUMNS, LISTS
 from skyloom.data.sequences import prepared, require_units
 from skyloom.infer.rows import facts_lacking, sky_of
 from skyloom.nn.pix2prof import Pix2Prof, Pix2ProfConfig
+from skyloom.nn.resnet import fast
 from skyloom.sky.normalise import min_max
 from skyloom.sky.profiles import Flag
 from skyloom.sky.steps import STEP
@@ -26,6 +27,7 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
     settings, ranges = run.record["settings"], run.facts("ranges") or {}
     net = Pix2Prof(Pix2ProfConfig(**settings["net"]))
     run.load(net)
+    net = fast(net)
 
     def measure(cutouts: tuple[Cutout, ...], info: SurveyInfo, bands: list[int], device: str) -> list[dict]:
         skies = [sky_of(cutout) for cutout in cutouts]

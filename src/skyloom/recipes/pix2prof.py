@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from skyloom.recipes.profile_decoder import seen
 from skyloom.sky.normalise import min_max
 from skyloom.train import descend, level_then_linear
 
+SETTLING = 60  # batches over which frozen norms are averaged
 SAMPLED = 512  # band-images of each survey on which the fixed range and the scale are found
 
 
@@ -29,6 +31,9 @@ class Pix2ProfRecipe:
     start : weights to start from, a run or a name; empty for none. Their fixed range and scale are kept
     bin : pixels averaged to one along each axis before the network sees an image
     percent : of the clip; wobble : largest shift of an image [pixel of the survey]
+    norms : "learning", or "frozen": the batch norms' means and variances are those of the first SETTLING batches, and
+        stand. In evaluation a batch norm does not see the batch it was trained in, and images of so large a range
+        differ by much: a run needs a second one that starts from it with frozen norms (docs/LOG.md)
     fall : last steps, in which the learning rate goes down to nought
     plateau : steps for which the last value is repeated, so that the stop is learnt
     """
@@ -41,6 +46,7 @@ class Pix2ProfRecipe:
     wobble: int = 10
     plateau: int = 100
     steps: int = 100_000
+    norms: Literal["learning", "frozen"] = "learning"
     fall: int = 0
     batch: int = 1
     learning_rate: float = 2e-4
@@ -82,17 +88,20 @@ def lesson(recipe: Pix2ProfRecipe, school: School) -> Lesson:
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
     objective = Sequence(recipe.teacher_forcing)
 
-    def loss(net: nn.Module, batch: SequenceBatch, rng: torch.Generator) -> dict[str, torch.Tensor]:
-        return {"sequence": objective(net, batch, rng)}
-
-    rate = level_then_linear(recipe.learning_rate, recipe.steps, recipe.fall)
-    update = descend(net, loss, optimiser, seed=recipe.seed, clip=1.0, rate=rate)
-
     def batches(start: int):
         stream = sequence_batches(
             sets, recipe.batch, wobble=round(recipe.wobble / recipe.bin), seed=recipe.seed, start=start
         )
         return (as_batch(pairs, ranges, recipe.plateau, school.device) for pairs in stream)
+
+    if recipe.norms == "frozen":
+        freeze(net, islice(batches(0), SETTLING))
+
+    def loss(net: nn.Module, batch: SequenceBatch, rng: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"sequence": objective(net, batch, rng)}
+
+    rate = level_then_linear(recipe.learning_rate, recipe.steps, recipe.fall)
+    update = descend(net, loss, optimiser, seed=recipe.seed, clip=1.0, rate=rate)
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
         run.write_facts("ranges", ranges)
@@ -101,6 +110,19 @@ def lesson(recipe: Pix2ProfRecipe, school: School) -> Lesson:
     return Lesson(
         {"net": net, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch, seen(school), finish
     )
+
+
+@torch.no_grad()
+def freeze(net: Pix2Prof, batches: Iterable[SequenceBatch]) -> None:
+    """Give every batch norm of the encoder its average over some batches, for good; the rest goes on learning."""
+    norms = [layer for layer in net.encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # PyTorch's word for a plain average
+    for batch in batches:
+        net.encoder(batch.images)
+    for norm in norms:
+        norm.eval()
 
 
 def ranges_of(sets: list[SequenceSet]) -> dict[str, float]:
