@@ -11,16 +11,16 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from skyloom.nn.profile_decoder import LEVELS, Prediction, Quantity
-from skyloom.objectives.quantiles import FAINTEST
 
-SB_EDGES = (-3.0, -1.0, 1.0)  # [mag] relative to one rms of a pixel: bins of predicted surface brightness
+SB_EDGES = (-7.0, -5.0, -3.0, -1.0, 1.0)  # [mag] relative to one rms of a pixel: bins of predicted surface brightness
 FACTORS = ("sb68", "sb90", "cog68", "cog90", "shape68")
+FAINTEST = 2.5  # [mag] below one rms of a pixel: a tenth of it. Training goes a magnitude further
 WORST = 1.0857  # half-width of the 68 % interval [mag] at which the light is its own error: a profile ends there
 
 
 def shown(said: Prediction) -> Bool[Tensor, "b c q"]:
-    """The radii up to where the light sinks below its error, or below what was ever learnt, or the procedure that was
-    learnt gives no value.
+    """The radii up to where the light sinks below its error or below FAINTEST, or the procedure that was learnt gives
+    no value.
     """
     low, high = (said.sb.quantiles[..., LEVELS.index(level)] for level in (0.16, 0.84))
     stands = ((high - low) / 2 < WORST) & (said.stands > 0) & (said.sb.median < FAINTEST)

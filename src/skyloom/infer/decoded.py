@@ -26,7 +26,6 @@ COLUMNS = tuple(
     Column(f"sb_q{round(100 * level):02d}", _LIST, "mag / arcsec2", f"{level:.0%} quantile of the surface brightness")
     for level in LEVELS
 )
-BRIGHT_EDGE = 2.5  # [mag] below one rms of a pixel: a galaxy brighter than that at its frame's edge is larger than it
 FEWEST = 4  # rings of a profile that says anything
 PLANE_TO_LINE = 1.515  # radius that holds 68 % of a Gaussian in the plane, in units of the deviation along a line
 
@@ -165,7 +164,7 @@ def _flag(cutout: Cutout, band: int, said: Any, n: int, grid: Grid) -> int:
     if (near & (cutout.ivar[band] == 0)).any():
         flag |= Flag.BAD_CENTRE
     edge, rings = min(height, width) / 2, grid.rings.numpy() * grid.step
-    if rings[n - 1] >= edge and np.interp(edge, rings, said.sb.median) < BRIGHT_EDGE:
+    if rings[n - 1] >= edge:
         flag |= Flag.TRUNCATED
     if n < FEWEST:
         flag |= Flag.FAINT

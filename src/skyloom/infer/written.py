@@ -17,8 +17,7 @@ from skyloom.sky.normalise import min_max
 from skyloom.sky.profiles import Flag
 from skyloom.sky.steps import STEP
 
-FLAT = 0.01  # mag/arcsec²: the published rule ends a profile after WINDOW steps of no larger standard deviation
-WINDOW = 100
+WINDOW = 100  # steps of a standard deviation that is no larger than the recipe's `flat` end a profile
 
 
 def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
@@ -36,7 +35,7 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
         images = prepared(flux, ivar, level, rms, info, settings["bin"], settings["percent"]).images[:, bands]
         images = min_max(images.flatten(0, 1), ranges["low"], ranges["high"])[:, None].to(device)
         net.to(device)
-        found = net.predict(images, window=WINDOW, tolerance=FLAT / ranges["scale"])
+        found = net.predict(images, window=WINDOW, tolerance=settings["flat"] / ranges["scale"])
         values, lengths = found.values.double().cpu().numpy(), found.length.cpu().numpy()
         sb = values * ranges["scale"] + ranges["mean"]
         pairs = [(i, k) for i in range(len(cutouts)) for k in range(len(bands))]
@@ -49,10 +48,10 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
 
 
 def _row(cutout: Cutout, info: SurveyInfo, band: int, sb: np.ndarray, seen: bool) -> dict:
-    """One row of the table; what Pix2Prof does not say is NaN."""
-    sb = sb if seen else sb[:0]
+    """One row of the table, as far as the corner of the frame; what Pix2Prof does not say is NaN."""
     assert info.pixel_scale is not None
-    edge = min(cutout.flux.shape[-2:]) / 2 * info.pixel_scale
+    edge, corner = (info.pixel_scale / 2 * of(cutout.flux.shape[-2:]) for of in (min, lambda sides: np.hypot(*sides)))
+    sb = sb[: int(corner / STEP) if seen else 0]
     flag = facts_lacking(cutout, info, info.bands[band])
     flag |= int(Flag.NOTHING) if not len(sb) else int(Flag.TRUNCATED) * (len(sb) * STEP > edge)
     unknown = {column.name: np.full(len(sb), np.nan) if column.name in LISTS else np.nan for column in COLUMNS}

@@ -31,6 +31,8 @@ class Pix2ProfRecipe:
     start : weights to start from, a run or a name; empty for none. Their fixed range and scale are kept
     bin : pixels averaged to one along each axis before the network sees an image
     percent : of the clip; wobble : largest shift of an image [pixel of the survey]
+    flat : standard deviation [mag/arcsec²] of 100 values in a row at which a profile ends; as published 0.01, which values
+        that were taught to be flat for a few dozen steps only do not reach
     norms : "learning", or "frozen": the batch norms' means and variances are those of the first SETTLING batches, and
         stand. In evaluation a batch norm does not see the batch it was trained in, and images of so large a range
         differ by much: a run needs a second one that starts from it with frozen norms (docs/LOG.md)
@@ -45,6 +47,7 @@ class Pix2ProfRecipe:
     percent: float = 99.9
     wobble: int = 10
     plateau: int = 100
+    flat: float = 0.01
     steps: int = 100_000
     norms: Literal["learning", "frozen"] = "learning"
     fall: int = 0
@@ -64,7 +67,9 @@ def pix2prof(size: Size) -> Pix2ProfRecipe:
         "smoke": Pix2ProfRecipe(
             Pix2ProfConfig(stem="strided", width=4, layers=1, most=120), bin=2, plateau=5, steps=8, batch=4
         ),
-        "laptop": Pix2ProfRecipe(small, bin=2, plateau=40, steps=2_000, fall=452, batch=32, learning_rate=5e-4),
+        "laptop": Pix2ProfRecipe(
+            small, bin=2, plateau=40, flat=0.1, steps=2_000, fall=452, batch=32, learning_rate=5e-4
+        ),
         "gpu": Pix2ProfRecipe(steps=20_000, batch=32),
         "paper": Pix2ProfRecipe(),
     }[size]

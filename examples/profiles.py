@@ -1,4 +1,4 @@
-"""Measure the brightest galaxies of the sample survey and write a report: python examples/profile.py
+"""Measure the brightest galaxies of the sample survey and write a report: python examples/profiles.py
 
 Offline. The first call builds the sample survey in the user's cache directory (a few seconds more).
 """
