@@ -119,7 +119,8 @@ def test_larger_pixels_are_read_on_the_same_rings(mocks, tables):
     for row, other in zip(tables[DECODER].to_pylist(), rows(binned, facts), strict=False):
         at = np.geomspace(2, 0.7 * min(row["sma"][-1], other["sma"][-1]), 20)
         ours, theirs = (np.interp(at, r["sma"], r["sb"]) for r in (row, other))
-        assert np.median(np.abs(ours - theirs)) < 0.08 and abs(row["mag"] - other["mag"]) < 0.1
+        assert np.median(np.abs(ours - theirs)) < 0.08
+        assert abs(row["mag"] - other["mag"]) < 3 * np.hypot(row["mag_error"], other["mag_error"])
         assert np.hypot(2 * other["x"] + 0.5 - row["x"], 2 * other["y"] + 0.5 - row["y"]) < 0.5
 
 
@@ -133,4 +134,4 @@ def test_an_empty_frame_has_an_empty_row(mocks):
 
 def test_the_same_pixels_give_the_same_bytes(mocks, tables):
     for name, table in tables.items():
-        assert sl.profile(mocks, with_=name).equals(table)
+        assert str(sl.profile(mocks, with_=name).to_pylist()) == str(table.to_pylist())  # NaN equals NaN

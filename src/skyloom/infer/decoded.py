@@ -15,6 +15,7 @@ from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.data.profiles import Column
 from skyloom.data.rings import unit_of_light
 from skyloom.infer.calibrated import shown, widen
+from skyloom.infer.placed import placed
 from skyloom.infer.rows import angles_on_sky, facts_lacking, isophotal_radius, sky_of
 from skyloom.nn.profile_decoder import LEVELS, ProfileDecoder, ProfileDecoderConfig
 from skyloom.sky.isophotes import radii
@@ -26,6 +27,8 @@ COLUMNS = tuple(
     Column(f"sb_q{round(100 * level):02d}", _LIST, "mag / arcsec2", f"{level:.0%} quantile of the surface brightness")
     for level in LEVELS
 )
+NEAR_EDGE = 0.8  # of the way to the frame's edge: a galaxy that comes so near leaves no sky to tell its outskirts from
+RESTLESS = 1.5  # ratio of the scatter of a frame's faintest pixels to their noise, beyond which none is blank
 FEWEST = 4  # rings of a profile that says anything
 PLANE_TO_LINE = 1.515  # radius that holds 68 % of a Gaussian in the plane, in units of the deviation along a line
 
@@ -34,7 +37,7 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
     """The function that measures a few cutouts, with the run's weights and calibration loaded once."""
     settings = run.record["settings"]["net"]
     config = ProfileDecoderConfig(**{**settings, **{name: tuple(settings[name]) for name in ("widths", "depth")}})
-    net = run.load(ProfileDecoder(config))
+    on = placed(run.load(ProfileDecoder(config)))
     calibration = run.facts("calibration")
     seen = run.facts("training") or {"sizes": [max(info.shape)], "pixel_scales": []}
     grid = _grid(info, seen["pixel_scales"], max(seen["sizes"]))
@@ -48,7 +51,7 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
         with torch.inference_mode():
             maps, x, y = unroll_galaxies(flux, ivar, level, rms, radius * grid.step)
             maps[:, :, 0] *= grid.step
-            said = widen(net.to(device)(maps, radius), calibration)
+            said = widen(on(device)(maps, radius), calibration)
             said = said._replace(x=said.x * grid.step + x[:, None], y=said.y * grid.step + y[:, None])
             there = shown(said)
         said, counts = _moved(said, "cpu"), there.sum(-1).tolist()
@@ -129,7 +132,7 @@ def _row(cutout: Cutout, info: SurveyInfo, band: int, said: Any, n: int, sky, gr
         "r_26": isophotal_radius(sma, sb, sb_error, info, facts),
         "sky": np.nan if empty else level + float(said.sky) / grid.step * rms,
         "sky_error": np.nan,
-        "flag": facts_lacking(cutout, info, facts) | _flag(cutout, band, said, n, grid),
+        "flag": facts_lacking(cutout, info, facts) | _flag(cutout, band, said, n, grid, rms),
         **{column.name: quantiles[:, place] for place, column in enumerate(COLUMNS)},
     }
 
@@ -153,7 +156,13 @@ def half_light(sma, cog, cog_error, mag: float, mag_error: float) -> tuple[float
     return float(np.exp(at)), float(np.exp(at) * error)
 
 
-def _flag(cutout: Cutout, band: int, said: Any, n: int, grid: Grid) -> int:
+def no_blank_sky(ivar: Float[np.ndarray, "h w"], rms: float) -> bool:
+    """Whether even the faintest pixels of a frame scatter more than their ivar says: its galaxy is all over it."""
+    good = ivar[ivar > 0]
+    return len(good) > 0 and rms > RESTLESS / np.sqrt(np.percentile(good, 75))
+
+
+def _flag(cutout: Cutout, band: int, said: Any, n: int, grid: Grid, rms: float) -> int:
     """What a reader should know, as `sky.profiles.Flag`; crowding and unsettled fits are not judged."""
     height, width = cutout.flux.shape[-2:]
     if n == 0:
@@ -164,7 +173,7 @@ def _flag(cutout: Cutout, band: int, said: Any, n: int, grid: Grid) -> int:
     if (near & (cutout.ivar[band] == 0)).any():
         flag |= Flag.BAD_CENTRE
     edge, rings = min(height, width) / 2, grid.rings.numpy() * grid.step
-    if rings[n - 1] >= edge:
+    if rings[n - 1] >= NEAR_EDGE * edge or no_blank_sky(cutout.ivar[band], rms):
         flag |= Flag.TRUNCATED
     if n < FEWEST:
         flag |= Flag.FAINT

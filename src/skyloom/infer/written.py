@@ -10,6 +10,7 @@ from skyloom.checkpoint import Run
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.data.profiles import COLUMNS, LISTS
 from skyloom.data.sequences import prepared, require_units
+from skyloom.infer.placed import placed
 from skyloom.infer.rows import facts_lacking, sky_of
 from skyloom.nn.pix2prof import Pix2Prof, Pix2ProfConfig
 from skyloom.nn.resnet import fast
@@ -26,7 +27,7 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
     settings, ranges = run.record["settings"], run.facts("ranges") or {}
     net = Pix2Prof(Pix2ProfConfig(**settings["net"]))
     run.load(net)
-    net = fast(net)
+    on = placed(fast(net))
 
     def measure(cutouts: tuple[Cutout, ...], info: SurveyInfo, bands: list[int], device: str) -> list[dict]:
         skies = [sky_of(cutout) for cutout in cutouts]
@@ -34,8 +35,7 @@ def measurer(run: Run, info: SurveyInfo) -> Callable[..., list[dict]]:
         level, rms = (np.stack([sky[part] for sky in skies]) for part in (0, 1))
         images = prepared(flux, ivar, level, rms, info, settings["bin"], settings["percent"]).images[:, bands]
         images = min_max(images.flatten(0, 1), ranges["low"], ranges["high"])[:, None].to(device)
-        net.to(device)
-        found = net.predict(images, window=WINDOW, tolerance=settings["flat"] / ranges["scale"])
+        found = on(device).predict(images, window=WINDOW, tolerance=settings["flat"] / ranges["scale"])
         values, lengths = found.values.double().cpu().numpy(), found.length.cpu().numpy()
         sb = values * ranges["scale"] + ranges["mean"]
         pairs = [(i, k) for i in range(len(cutouts)) for k in range(len(bands))]
