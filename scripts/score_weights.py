@@ -65,7 +65,8 @@ def measured(run: Run, survey: store.Survey, band: str, n: int) -> tuple[Points,
     alone = np.array([not blended[name] and here == band for name, here in pairs])
     empty = sum(not sma for sma in table["sma"].to_pylist())
     return points, points.where(alone[points.row]), {
-        "galaxies": len(ids), "alone": int(alone.sum()), "empty": empty, "cpu_seconds_per_galaxy": round(seconds, 4), "bands": list(survey.info.band_names),
+        "galaxies": len(ids), "alone": int(alone.sum()), "empty": empty, "cpu_seconds_per_galaxy": round(seconds, 4),
+        "bands": list(survey.info.band_names),
         "shapes": {name: [*found.median, found.low, found.high] for name, found in judge_shapes(table, truth).items()},
     }  # fmt: skip
 
@@ -118,7 +119,8 @@ def score(run: Run, survey: store.Survey, band: str, n: int) -> dict:
         points, alone, _ = measured(run, other, band, SHIFTED)
         found = covered(points)
         scores["shifted"][kind] = {
-            "errors": errors(alone), "coverage": as_facts(found), "holds": verdict(found).holds, "words": verdict(found).lines,
+            "errors": errors(alone), "coverage": as_facts(found),
+            "holds": verdict(found).holds, "words": verdict(found).lines,
         }  # fmt: skip
     return scores
 
@@ -133,10 +135,13 @@ def card(run: Run, scores: dict) -> str:
     network = ", ".join(f"{k} = {v}" for k, v in record["settings"]["net"].items())
     hours, kilojoules = training["seconds"] / 3600, training["cpu_seconds"] * WATTS / 1000
     head = f"# {run.name}\n\nRecipe `{record['recipe']}`, size `{record['size']}`. Licence: BSD-3-Clause, as skyloom.\n"
+    before = record["settings"].get("start")
+    before = f" It starts from the run `{before}`, whose hours come on top." if before else ""
     made = (
         f"\n**Trained on** mocks, of which 80 % were learnt from and 12 % calibrated on:\n\n{surveys}\n\n"
-        f"for {hours:.2f} h ({training['machine']}), {training['cpu_seconds'] / 3600:.2f} CPU hours, about {kilojoules:.0f} kJ at "
-        f"{WATTS:.0f} W a busy core. Again: `scripts/train_weights FOLDER`. {settings}. Network: {network}.\n"
+        f"for {hours:.2f} h ({training['machine']}), {training['cpu_seconds'] / 3600:.2f} CPU hours, "
+        f"about {kilojoules:.0f} kJ at "
+        f"{WATTS:.0f} W a busy core. Again: `scripts/train_weights FOLDER`. {settings}. Network: {network}.{before}\n"
     )
     seen = (
         f"\n**Has seen** bands {', '.join(training['bands'])}; pixels of "
@@ -148,14 +153,17 @@ def card(run: Run, scores: dict) -> str:
 
 def _scores(scores: dict) -> str:
     text = (
-        f"\n**Scores** on {scores['galaxies']:,} mocks that training did not see ({scores['test']}), band {scores['band']}; galaxies "
+        f"\n**Scores** on {scores['galaxies']:,} mocks that training did not see ({scores['test']}), "
+        f"band {scores['band']}; galaxies "
         f"without a planted companion ({scores['alone']:,}); {scores['empty']} profiles empty; "
         f"{scores['cpu_seconds_per_galaxy']:.3f} CPU s a galaxy in {len(scores['bands'])} bands, reading included.\n\n"
-        "| true μ [mag/arcsec²] | points | median \\|Δμ\\| of points | bias | profiles | median over profiles (IQR) |\n|---|---|---|---|---|---|\n"
+        "| true μ [mag/arcsec²] | points | median \\|Δμ\\| of points | bias | profiles | median over profiles (IQR) |\n"
+        "|---|---|---|---|---|---|\n"
     )
     for row in scores["errors"]:
         text += (
-            f"| {row['low']:g}–{row['high']:g} | {row['points']:,} | {row['median']:.4f} ± {row['error']:.4f} | {row['bias']:+.4f} | "
+            f"| {row['low']:g}–{row['high']:g} | {row['points']:,} | {row['median']:.4f} ± {row['error']:.4f} | "
+            f"{row['bias']:+.4f} | "
             f"{row['profiles']:,} | {row['profile_median']:.4f} ({row['iqr']:.4f}) |\n"
         )
     if "coverage" not in scores:
@@ -169,10 +177,10 @@ def _scores(scores: dict) -> str:
         + ".\n"
     )
     return (
-        text
-        + "\n**Coverage** of its intervals [%] on all of them in all bands, companions included, as they were in what it was calibrated on; "
-        "and on shifted surveys in one band (seeing twice as wide; sky two magnitudes shallower), where it need not hold.\n\n"
-        + _coverage(scores)
+        text + "\n**Coverage** of its intervals [%] on all of them in all bands, companions included, "
+        "as they were in what it was calibrated on; "
+        "and on shifted surveys in one band (seeing twice as wide; sky two magnitudes shallower), where it need not "
+        "hold.\n\n" + _coverage(scores)
     )
 
 
@@ -183,7 +191,7 @@ def _coverage(scores: dict) -> str:
         shares = " | ".join(f"{100 * rows[k]['share']:.1f} ± {100 * rows[k]['error']:.1f}" for rows in columns.values())
         whose = {"reference": "truth", "predicted": "prediction"}[row["by"]]
         text += f"| {100 * row['level']:.0f} | {whose} | {row['low']:g}–{row['high']:g} | {shares} |\n"
-    return text
+    return f"<!-- --8<-- [start:coverage] -->\n{text}<!-- --8<-- [end:coverage] -->\n"
 
 
 def ship(run: Run) -> None:

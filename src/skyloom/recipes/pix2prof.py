@@ -31,7 +31,7 @@ class Pix2ProfRecipe:
     start : weights to start from, a run or a name; empty for none. Their fixed range and scale are kept
     bin : pixels averaged to one along each axis before the network sees an image
     percent : of the clip; wobble : largest shift of an image [pixel of the survey]
-    flat : standard deviation [mag/arcsec²] of 100 values in a row at which a profile ends; as published 0.01, which values
+    flat : standard deviation [mag/arcsec²] of 100 values in a row at which a profile ends; published 0.01, which those
         that were taught to be flat for a few dozen steps only do not reach
     norms : "learning", or "frozen": the batch norms' means and variances are those of the first SETTLING batches, and
         stand. In evaluation a batch norm does not see the batch it was trained in, and images of so large a range
