@@ -130,7 +130,7 @@ def measure_survey(
 
 def _measured(cutouts: Iterable[Cutout], measure: Callable, device: str) -> Iterator[list[dict]]:
     """Rows of one chunk after another, in the survey's order, a few chunks in work at a time."""
-    _keep_freed_memory()
+    keep_freed_memory()
     workers = os.cpu_count() or 1 if device == "cpu" else 2
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device == "cpu" else threads)  # one core a chunk beats all cores on one small chunk
@@ -148,7 +148,7 @@ def _measured(cutouts: Iterable[Cutout], measure: Callable, device: str) -> Iter
         torch.set_num_threads(threads)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc hand large freed blocks out again, in this process from now on; other C libraries are left alone.
 
     It gives them back to the kernel by default, and then the threads spend their time on fresh pages:
