@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import skyloom as sl
 from skyloom import cli
 
-VERBS = ["ingest", "mock", "export", "profile", "report", "tour"]
+VERBS = ["ingest", "mock", "export", "profile", "train", "report", "tour"]
 HEAVY = ["torch", "numpy", "astropy", "matplotlib", "lance", "pyarrow", "scipy", "galsim", "h5py", "sep"]
 
 
