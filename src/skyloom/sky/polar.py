@@ -42,7 +42,7 @@ def unroll(
     """Images on rings of some radii [pixel] about (x, y) [pixel].
 
     flux : linear; what lies under ivar 0 is never read
-    The means of rings are true to 1e-3 on galaxies as wide as their PSF or wider (tests/sky/test_polar.py).
+    True to 0.5 % of the peak everywhere, on galaxies of 1.5 pixels rms or wider (tests/sky/test_polar.py).
     """
     usable = ivar > 0
     good = usable.to(flux.dtype)
