@@ -56,3 +56,13 @@ class Lesson:
 def splits_of(surveys: Sequence[Survey], seed: int) -> list[Split]:
     """How each survey is dealt to training, calibration and test; the same for the same seed."""
     return [split(survey, SIDES, seed) for survey in surveys]
+
+
+def seen(school: School) -> dict[str, Any]:
+    """What the weights have been shown: the bands, pixel scales and cutout sizes of all surveys."""
+    infos = [survey.info for survey in school.surveys]
+    return {
+        "bands": sorted({name for info in infos for name in info.band_names}),
+        "pixel_scales": sorted({info.pixel_scale for info in infos if info.pixel_scale is not None}),
+        "sizes": sorted({max(info.shape) for info in infos}),
+    }

@@ -14,8 +14,7 @@ from skyloom.checkpoint import Run, open_run
 from skyloom.data.sequences import Pairs, SequenceSet, read_sequences, sequence_batches
 from skyloom.nn.pix2prof import Pix2Prof, Pix2ProfConfig
 from skyloom.objectives.sequence import Sequence, SequenceBatch, with_plateau
-from skyloom.recipes.lesson import Lesson, School, Size
-from skyloom.recipes.profile_decoder import seen
+from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.sky.normalise import min_max
 from skyloom.train import descend, level_then_linear
 

@@ -16,7 +16,7 @@ from skyloom.infer.calibrated import FACTORS, SB_EDGES, bins_of, shown
 from skyloom.metrics.calibration import conformal_factor
 from skyloom.nn.profile_decoder import LEVELS, ProfileDecoder, ProfileDecoderConfig, Quantity
 from skyloom.objectives.quantiles import ProfileLikelihood
-from skyloom.recipes.lesson import Lesson, School, Size
+from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.train import averaged, descend, warm_then_cosine
 
 CHUNK = 32  # galaxies at once when nothing is learnt
@@ -83,16 +83,6 @@ def lesson(recipe: ProfileDecoderRecipe, school: School) -> Lesson:
         {"net": net, "average": average, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch,
         seen(school), finish,
     )  # fmt: skip
-
-
-def seen(school: School) -> dict[str, Any]:
-    """What the weights have been shown: the bands, pixel scales and cutout sizes of all surveys."""
-    infos = [survey.info for survey in school.surveys]
-    return {
-        "bands": sorted({name for info in infos for name in info.band_names}),
-        "pixel_scales": sorted({info.pixel_scale for info in infos if info.pixel_scale is not None}),
-        "sizes": sorted({max(info.shape) for info in infos}),
-    }
 
 
 def calibrate(run: Run, net: nn.Module, recipe: ProfileDecoderRecipe, school: School) -> dict[str, Any]:
