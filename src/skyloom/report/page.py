@@ -24,6 +24,7 @@ from skyloom.report.markup import Chapter, count, facts, frame, number, table
 from skyloom.report.measurements import Measured, chapters, failures_chapter, population_chapter
 from skyloom.report.profiles import troubled
 from skyloom.report.surveys import galaxies_chapter, kindred, survey_chapter
+from skyloom.report.truth import truth_chapter
 
 LIBRARIES = ("torch", "numpy", "scipy", "astropy", "sep", "pylance", "pyarrow", "matplotlib")
 NEEDED = ("object_id", "band", "x", "y", "sma", "sb", "sb_error", "ellipticity", "pa", "mag", "r_e", "flag")
@@ -135,11 +136,18 @@ def _chapters(surveys: Sequence[Survey], tables: Sequence[Measured]) -> Iterable
     for k, measured in enumerate(tables):
         if not any(measured is second for second in seconds):
             yield from chapters(measured, f"t{k}", "" if alone else f": {measured.name}")
+            yield from _beside_truth(measured, "" if alone and not rivals else f": {measured.name}")
     for k, duel in enumerate(rivals):
         suffix = f": {duel.first.name}, {duel.second.name}" if len(rivals) > 1 else ""
         yield duel_chapter(duel, f"Two engines on the same galaxies{suffix}", f"d{k}")
         yield population_chapter(duel.second, f"The population: {duel.second.name}", f"e{k}")
         yield failures_chapter(duel.second, f"What failed, and why: {duel.second.name}")
+        yield from _beside_truth(duel.second, f": {duel.second.name}")
+
+
+def _beside_truth(measured: Measured, suffix: str) -> Iterable[Chapter]:
+    chapter = truth_chapter(measured, f"Beside the truth{suffix}")
+    return () if chapter is None else (chapter,)
 
 
 def _lead(surveys: Sequence[Survey], tables: Sequence[Measured]) -> str:
