@@ -13,6 +13,7 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
@@ -28,6 +29,7 @@ from skyloom.sky.polar import ANGLES, unroll_galaxies
 CHUNK = 16  # cutouts unrolled together
 JITTER = 0.4  # rms by which the centre of a map is put off [pixel]: no finder is perfect
 ROUNDING = 1e-4  # of ln radius
+SKIES = ["sky", "sky_rms"]  # columns of every survey
 FIELDS = ("sb", "cog", "e1", "e2")
 
 Progress = Callable[[int, int | None, str], None]
@@ -110,8 +112,10 @@ def read_rings(
     found = RingSet(torch.empty(shape), torch.empty(*shape[:2], 2, *shape[2:], dtype=torch.float16), radius, {})
     facts = {name: np.full(shape[:2], np.nan, np.float32) for name in ("x", "y", "rms")}
 
+    stored = survey.table(SKIES)
+
     def fill(places: np.ndarray) -> int:
-        _unroll_into(found, facts, survey, rows, places, seed, jitter)
+        _unroll_into(found, facts, survey, stored, rows, places, seed, jitter)
         return len(places)
 
     pieces = np.array_split(np.arange(len(rows)), max(1, len(rows) // CHUNK))
@@ -125,9 +129,11 @@ def read_rings(
     return found
 
 
-def _unroll_into(found: RingSet, facts, survey: Survey, rows, places, seed: int, jitter: float) -> None:
+def _unroll_into(
+    found: RingSet, facts, survey: Survey, stored: pa.Table, rows, places, seed: int, jitter: float
+) -> None:
     flux, ivar = survey.cutouts_at(rows[places])
-    level, rms = known_sky(survey, rows[places], flux, ivar)
+    level, rms = known_sky(stored, rows[places], flux, ivar)
     off = np.stack([np.random.default_rng([seed, 7, int(rows[k])]).normal(0, jitter, 2) for k in places])
     flux_, ivar_, level_, rms_, off_ = (
         torch.from_numpy(np.asarray(part, np.float32)) for part in (flux, ivar, level, rms, off)
@@ -139,11 +145,14 @@ def _unroll_into(found: RingSet, facts, survey: Survey, rows, places, seed: int,
     facts["rms"][places] = rms
 
 
-def known_sky(survey: Survey, rows, flux, ivar) -> tuple[np.ndarray, np.ndarray]:
-    """Sky level and rms (b, c) of some rows: as stored, or measured on the cutouts where the survey does not know."""
-    stored = survey.table(["sky", "sky_rms"]).take(rows).to_pylist()
+def known_sky(stored: pa.Table, rows, flux, ivar) -> tuple[np.ndarray, np.ndarray]:
+    """Sky level and rms (b, c) of some rows: as stored, or measured on the cutouts where the survey does not know.
+
+    stored : the columns SKIES of the whole survey
+    """
+    here = stored.take(rows).to_pylist()
     unknown = [np.nan] * flux.shape[1]
-    level, rms = (np.array([row[name] or unknown for row in stored], np.float64) for name in ("sky", "sky_rms"))
+    level, rms = (np.array([row[name] or unknown for row in here], np.float64) for name in SKIES)
     missing = ~np.isfinite(rms).all(1)
     if missing.any():
         level[missing], rms[missing] = sky_level(flux[missing], ivar[missing])

@@ -13,13 +13,14 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from skyloom.data.cutout import SurveyInfo
 from skyloom.data.profiles import read_profiles
-from skyloom.data.rings import known_sky, unit_of_light
+from skyloom.data.rings import SKIES, known_sky, unit_of_light
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError, UnitError
 from skyloom.sky.normalise import bin_mean, clip_percentile
@@ -80,11 +81,12 @@ def read_sequences(
     """
     require_units(survey.info)
     rows, profiles = survey.rows_of(ids), read_profiles(survey, target)
+    stored = survey.table(SKIES)
     pieces = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts, done = [], 0
         for piece, part in zip(
-            pieces, pool.map(lambda some: images_of(survey, some, bin, percent), pieces), strict=True
+            pieces, pool.map(lambda some: images_of(survey, stored, some, bin, percent), pieces), strict=True
         ):
             parts.append((part.images / part.rms[..., None, None].float(), part.rms))
             done += len(piece)
@@ -115,10 +117,10 @@ class Prepared(NamedTuple):
     rms: Float[Tensor, "b c"]
 
 
-def images_of(survey: Survey, rows, bin: int, percent: float) -> Prepared:
+def images_of(survey: Survey, stored: pa.Table, rows, bin: int, percent: float) -> Prepared:
     """Images as the network takes them but for the min–max, sky-subtracted; 0 under bad pixels."""
     flux, ivar = survey.cutouts_at(rows)
-    level, rms = known_sky(survey, rows, flux, ivar)
+    level, rms = known_sky(stored, rows, flux, ivar)
     return prepared(flux, ivar, level, rms, survey.info, bin, percent)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -28,7 +28,6 @@ class Sequence:
     covers all of their length, where the script compares the shorter of prediction and target, which hides wrong stops.
     """
 
-    name: ClassVar[str] = "sequence"
     teacher_forcing: float = 0.4
 
     def __call__(self, net: nn.Module, batch: SequenceBatch, rng: torch.Generator) -> Float[Tensor, ""]:

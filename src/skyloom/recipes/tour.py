@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from skyloom import __version__
+from skyloom.checkpoint import write_whole
 from skyloom.data import store
 from skyloom.data.mosaic import Target, cut, sky_meshes
 from skyloom.data.sample import find_sources, read_field, read_sample
@@ -72,7 +73,7 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
         "seconds": {step.name: round(step.seconds, 2) for step in diary.steps},
         "elapsed": round(sum(step.seconds for step in diary.steps), 2),
     }
-    _write_json(out / "tour.json", summary)
+    write_whole(out / "tour.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 
 
@@ -156,9 +157,3 @@ def _folder(out: Path) -> Path:
     except OSError as fault:
         raise StoreError(f"{out} cannot be made a folder: {fault}; choose another") from fault
     return out
-
-
-def _write_json(path: Path, facts: dict[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from skyloom.sky.ellipse import ellipticity_and_angle, ring_offsets, stretch_table
 from skyloom.sky.isophotes import Isophotes
-from skyloom.sky.resample import filled, spline_coefficients, spline_sample
+from skyloom.sky.resample import filled, spline_coefficients, spline_sample, window_about
 
 CORE = 8.0  # pixels; inside, light is read along the ellipse, outside it is summed over the pixels of an annulus
 SECTORS = 32  # of angle, in an annulus
@@ -96,15 +96,8 @@ def _along(flux, good, variance, isophotes, sma, core: Bool[Tensor, "r"]) -> tup
 
 def _centre_window(flux, good, variance, isophotes, x, y) -> tuple[Tensor, ...]:
     """The square around each centre that the core needs, and (x, y) in it; what lies outside the frame is bad."""
-    half = int(CORE) + 12
-    offset = torch.arange(-half, half + 1, device=flux.device)
-    column, row = (torch.round(c).long()[:, None] + offset for c in (isophotes.x, isophotes.y))
-    h, w = flux.shape[1:]
-    inside = ((row >= 0) & (row < h))[:, :, None] & ((column >= 0) & (column < w))[:, None, :]
-    which = torch.arange(len(flux), device=flux.device)[:, None, None]
-    place = which, row.clamp(0, h - 1)[:, :, None], column.clamp(0, w - 1)[:, None, :]
-    parts = (flux[place] * inside, good[place] * inside, variance[place])
-    return *parts, x - column[:, :1], y - row[:, :1]
+    place, inside, left, low = window_about(isophotes.x, isophotes.y, int(CORE) + 12, (flux.shape[1], flux.shape[2]))
+    return flux[place] * inside, good[place] * inside, variance[place], x - left, y - low
 
 
 def core_pixels(sma: Tensor, q: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skyloom.sky.companions import windowed_centre
-from skyloom.sky.resample import filled, pyramid, sample_layer, spline_coefficients, spline_sample
+from skyloom.sky.resample import filled, pyramid, sample_layer, spline_coefficients, spline_sample, window_about
 
 ANGLES = 96
 LEVELS = 5
@@ -80,14 +80,9 @@ def _averages(weight: Float[Tensor, "b h w"]) -> list[Float[Tensor, "b 2 h w"]]:
 
 def _core(flux, good, x, y, dx, dy) -> Float[Tensor, "b r a"]:
     """The innermost rings, on a cubic spline through a window about each centre."""
-    half = int(CORE) + 12
-    offset = torch.arange(-half, half + 1, device=flux.device)
-    column, row = (torch.round(c).long()[:, None] + offset for c in (x, y))
-    h, w = flux.shape[1:]
-    inside = ((row >= 0) & (row < h))[:, :, None] & ((column >= 0) & (column < w))[:, None, :]
-    place = torch.arange(len(flux), device=flux.device)[:, None, None], row.clamp(0, h - 1)[:, :, None]
-    window, seen = (part[*place, column.clamp(0, w - 1)[:, None, :]] * inside for part in (flux, good))
-    at_x, at_y = (c[:, None, None] - start[:, :1, None] + d for c, start, d in ((x, column, dx), (y, row, dy)))
+    place, inside, left, low = window_about(x, y, int(CORE) + 12, (flux.shape[1], flux.shape[2]))
+    window, seen = (part[place] * inside for part in (flux, good))
+    at_x, at_y = (c[:, None, None] - start[..., None] + d for c, start, d in ((x, left, dx), (y, low, dy)))
     coefficients = spline_coefficients(filled(window, seen))
     return spline_sample(coefficients, at_x.flatten(1), at_y.flatten(1)).view(len(flux), *dx.shape)
 

@@ -45,6 +45,19 @@ def spline_sample(
     return torch.einsum("bnij,bni,bnj->bn", taps, weight_y, weight_x)
 
 
+def window_about(
+    x: Float[Tensor, "b"], y: Float[Tensor, "b"], half: int, shape: tuple[int, int]
+) -> tuple[tuple[Tensor, Tensor, Tensor], Bool[Tensor, "b s s"], Tensor, Tensor]:
+    """The square of 2 half + 1 pixels about each centre: where to read it, what lies in the frame, first x and y."""
+    offset = torch.arange(-half, half + 1, device=x.device)
+    column, row = (torch.round(c).long()[:, None] + offset for c in (x, y))
+    h, w = shape
+    inside = ((row >= 0) & (row < h))[:, :, None] & ((column >= 0) & (column < w))[:, None, :]
+    which = torch.arange(len(x), device=x.device)[:, None, None]
+    place = which, row.clamp(0, h - 1)[:, :, None], column.clamp(0, w - 1)[:, None, :]
+    return place, inside, column[:, :1], row[:, :1]
+
+
 def filled(flux: Float[Tensor, "b h w"], good: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     """Bad pixels replaced by the mean of their good neighbours, so that a spline does not ring."""
     kernel = torch.ones(1, 1, 5, 5, device=flux.device, dtype=flux.dtype)
