@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 from typer.models import ArgumentInfo, OptionInfo
 
 import skyloom as sl
-from skyloom.cli import app
+from skyloom.cli.main import app
 
 DOCS = Path(__file__).parents[1] / "docs"
 PARTS = {

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import skyloom as sl
-from skyloom import cli
+from skyloom.cli import console
+from skyloom.cli.main import app
+from skyloom.cli.surveys import Format
 
-VERBS = ["ingest", "mock", "export", "profile", "train", "report", "tour"]
+VERBS = ["ingest", "mock", "export", "profile", "train", "simulate", "report", "tour"]
 HEAVY = ["torch", "numpy", "astropy", "matplotlib", "lance", "pyarrow", "scipy", "galsim", "h5py", "sep"]
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def python(*arguments, **options):
@@ -35,7 +38,7 @@ def summary(result) -> dict:
 
 
 def test_the_commands_are_the_verbs():
-    assert [command.callback.__name__ for command in cli.app.registered_commands] == VERBS
+    assert [command.callback.__name__ for command in app.registered_commands] == VERBS
     assert all(hasattr(sl, verb) for verb in VERBS)
 
 
@@ -53,7 +56,7 @@ def test_the_version_is_printed():
     assert run("--version").stdout.strip() == f"skyloom {sl.__version__}"
 
 
-@pytest.mark.parametrize("start", ["import skyloom", "import skyloom.cli"])
+@pytest.mark.parametrize("start", ["import skyloom", "import skyloom.cli.main"])
 def test_starting_loads_nothing_heavy(start):
     loaded = python("-c", f"{start}, sys; print(*sys.modules)").stdout.split()
     assert "skyloom" in loaded
@@ -72,7 +75,7 @@ def test_help_comes_at_once():
 
 START_UP = """
 import contextlib, io, sys, time
-from skyloom.cli import app
+from skyloom.cli.main import app
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     app(["--help"])
 print(time.process_time())
@@ -93,7 +96,7 @@ def test_a_zero_point_is_given_once_per_band():
 
 
 def test_zero_points_become_a_table():
-    assert cli.zero_points(["g=22.5", "VIS=25.58"]) == {"g": 22.5, "VIS": 25.58}
+    assert console.zero_points(["g=22.5", "VIS=25.58"]) == {"g": 22.5, "VIS": 25.58}
 
 
 @pytest.mark.parametrize(
@@ -112,19 +115,19 @@ def test_a_named_error_is_a_message_and_exit_code_1(tmp_path):
 
 
 def test_a_defect_keeps_its_traceback():
-    with pytest.raises(ZeroDivisionError), cli.job(as_json=False):
+    with pytest.raises(ZeroDivisionError), console.job(as_json=False):
         _ = 1 / 0
 
 
 def test_an_interrupt_exits_with_130_and_says_that_nothing_is_half_written(capsys):
-    with pytest.raises(cli.typer.Exit) as stop, cli.job(as_json=False):
+    with pytest.raises(typer.Exit) as stop, console.job(as_json=False):
         raise KeyboardInterrupt
     assert stop.value.exit_code == 130
     assert "half-written" in capsys.readouterr().err
 
 
 def test_without_a_terminal_progress_is_plain_lines(capsys):
-    with cli.progress_lines() as progress:
+    with console.progress_lines() as progress:
         progress(0, 100, "profiles")
         progress(1, 100, "profiles")
         progress(7, None, "cutouts")
@@ -144,7 +147,7 @@ def test_mock_then_profile_then_report(tmp_path):
     assert "<html" in page.read_text(encoding="utf-8").lower()
 
 
-@pytest.mark.parametrize("format", list(cli.Format))
+@pytest.mark.parametrize("format", list(Format))
 def test_export_writes_every_format(format, tiny_survey, tmp_path):
     answer = run("export", tiny_survey.path, tmp_path / "out", "--format", format, "--json")
     assert answer.exit_code == 0, answer.output

@@ -22,6 +22,7 @@ _HOMES = {
     "mock": "skyloom.data.mocks.mock",
     "train": "skyloom.recipes.training",
     "profile": "skyloom.infer.profiles",
+    "simulate": "skyloom.infer.simulate",
     "report": "skyloom.report.page",
     "tour": "skyloom.recipes.tour",
     "SkyloomError": "skyloom.errors",

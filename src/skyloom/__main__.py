@@ -1,5 +1,5 @@
 """`python -m skyloom` is the command `skyloom`."""
 
-from skyloom.cli import main
+from skyloom.cli.main import main
 
 main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,13 @@ class Step(NamedTuple):
 
     number: int
     losses: dict[str, Tensor]
+
+
+class Average(NamedTuple):
+    """A copy of a network that follows it; momentum : the share of itself that it keeps at a step"""
+
+    net: nn.Module
+    momentum: Callable[[int], float]
 
 
 def train(update: Update, batches: Iterable[Any], start: int = 0) -> Iterator[Step]:
@@ -34,15 +41,13 @@ def descend(
     seed: int,
     rate: Callable[[int], float],
     clip: float | None = None,
-    average: nn.Module | None = None,
-    momentum: float = 0.999,
+    averages: Sequence[Average] = (),
 ) -> Update:
     """The ordinary update: one network, one objective, one step of its optimiser.
 
     objective : (net, batch, rng) to named losses; their sum is descended
     seed : all randomness of a step, dropout included, follows from it and the step's number
     rate : learning rate of a step; clip : largest norm of the gradient
-    average : a copy of the network that follows it as an exponential moving average; it forgets faster at the start
     """
 
     def update(number: int, batch: Any) -> dict[str, Tensor]:
@@ -57,8 +62,8 @@ def descend(
         if clip is not None:
             nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimiser.step()
-        if average is not None:
-            follow(average, net, min(momentum, number / (number + 10)))
+        for average in averages:
+            follow(average.net, net, average.momentum(number))
         return {name: loss.detach() for name, loss in losses.items()}
 
     return update
@@ -76,6 +81,19 @@ def follow(average: nn.Module, net: nn.Module, momentum: float) -> None:
 def averaged(net: nn.Module) -> nn.Module:
     """A copy of a network to be its moving average."""
     return copy.deepcopy(net).requires_grad_(False).eval()
+
+
+def exponential(momentum: float) -> Callable[[int], float]:
+    """Momentum of an exponential moving average; it forgets faster at the start."""
+    return lambda number: min(momentum, number / (number + 10))
+
+
+def power(exponent: float) -> Callable[[int], float]:
+    """Momentum of an average in which step t counts as t to the exponent, so that it grows longer as training does.
+
+    Source: Karras et al. 2024, arXiv:2312.02696, Eq. 127.
+    """
+    return lambda number: (1 - 1 / number) ** (exponent + 1)
 
 
 def warm_then_cosine(peak: float, warm: int, steps: int) -> Callable[[int], float]:

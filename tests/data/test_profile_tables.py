@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import skyloom as sl
-from skyloom.cli import app
+from skyloom.cli.main import app
 from skyloom.data import store
 from skyloom.data.profiles import LISTS, NO_WCS, fields_of, read_profiles
 from skyloom.data.readers.profiles import read_profile_table

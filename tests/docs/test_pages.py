@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import skyloom as sl
-from skyloom import cli
+from skyloom.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,7 +24,7 @@ def test_the_reference_matches_the_code(page):
     assert (DOCS / page).read_text(encoding="utf-8") == written[page], "run python scripts/reference.py"
 
 
-@pytest.mark.parametrize("verb", [command.callback.__name__ for command in cli.app.registered_commands])
+@pytest.mark.parametrize("verb", [command.callback.__name__ for command in app.registered_commands])
 def test_every_command_has_a_section_and_a_page(verb):
     assert f"\n## {verb}\n" in (DOCS / "cli.md").read_text(encoding="utf-8")
     page = DOCS / f"{'report' if verb == 'tour' else verb}.md"

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import skyloom as sl
-from skyloom.cli import app
+from skyloom.cli.main import app
 from skyloom.data.profiles import read_profiles
 from skyloom.errors import CatalogueError, RecipeError, RequestError, RunError, UnitError
 from skyloom.recipes.training import RECIPES, train
@@ -42,7 +42,7 @@ def runs(mocks, tmp_path_factory):
     return made
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", SHORT)
 def test_a_run_measures_profiles(runs, mocks, recipe, tmp_path):
     table = sl.profile(mocks, tmp_path / "profiles.parquet", with_=runs[recipe], band="r")
     assert len(table) == 16 and table.schema.metadata[b"recipe"] == recipe.encode()
@@ -56,7 +56,7 @@ def test_a_run_measures_profiles(runs, mocks, recipe, tmp_path):
             assert (np.array(row["ellipticity"]) < 1).all() and np.isfinite([row["x"], row["y"]]).all()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", SHORT)
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(runs, mocks, recipe, tmp_path, monkeypatch):
     """The same bytes of weights; the second call reads the state that the first one left."""
     monkeypatch.setattr("skyloom.recipes.training.SAVE", 0.0)
@@ -92,7 +92,7 @@ def test_what_an_engine_measured_can_be_learnt(mocks, tmp_path):
     assert run.facts("training")["bands"] == ["g", "r"] and run.facts("calibration")["galaxies"] > 0
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", SHORT)
 def test_a_run_may_start_from_another(runs, mocks, recipe, tmp_path):
     """With a learning rate of nought it stays where it started, to half precision."""
     settings = {**SHORT[recipe], "start": str(runs[recipe]), "learning_rate": "0"}
@@ -146,7 +146,7 @@ def strange_bands(mocks):
     return tuple(sl.Band(name, band.zero_point) for name, band in zip("rX", mocks.info.bands, strict=True))
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", SHORT)
 def test_bands_that_the_weights_never_saw_are_refused_unless_insisted(runs, mocks, recipe, tmp_path):
     other = renamed(tmp_path, mocks, bands=strange_bands(mocks))
     with pytest.raises(RequestError, match=r"never seen X.*--anyway"):
@@ -198,7 +198,7 @@ def test_a_table_with_nan_is_refused_before_it_can_be_learnt(mocks, tmp_path):
     assert "profile_mine" not in sl.open(mocks.path).column_names
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", SHORT)
 @pytest.mark.parametrize("value", [float("nan"), 1e30])
 def test_what_lies_under_ivar_0_changes_nothing(runs, mocks, recipe, value):
     from dataclasses import replace

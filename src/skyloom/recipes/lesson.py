@@ -35,6 +35,7 @@ class Lesson:
     parts : what must be saved to go on: networks and optimisers by name; `average` or else `net` is the one to use
     batches : from the number of steps taken so far
     finish : calibrate and score the network that was kept, and write what was found beside it
+    after : called after every step, settle : once after the last, before the network is kept
     """
 
     parts: Mapping[str, nn.Module | torch.optim.Optimizer]
@@ -44,6 +45,8 @@ class Lesson:
     batch: int
     facts: Mapping[str, Any]
     finish: Callable[[Run, nn.Module], Mapping[str, Any]]
+    after: Callable[[Run, int], None] | None = None
+    settle: Callable[[Run], None] | None = None
 
     @property
     def product(self) -> nn.Module:

@@ -17,7 +17,7 @@ from skyloom.metrics.calibration import conformal_factor
 from skyloom.nn.profile_decoder import LEVELS, ProfileDecoder, ProfileDecoderConfig, Quantity
 from skyloom.objectives.quantiles import ProfileLikelihood
 from skyloom.recipes.lesson import Lesson, School, Size, seen
-from skyloom.train import averaged, descend, warm_then_cosine
+from skyloom.train import Average, averaged, descend, exponential, warm_then_cosine
 
 CHUNK = 32  # galaxies at once when nothing is learnt
 
@@ -65,7 +65,8 @@ def lesson(recipe: ProfileDecoderRecipe, school: School) -> Lesson:
     average = averaged(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     update = descend(
-        net, ProfileLikelihood(), optimiser, seed=recipe.seed, clip=1.0, average=average, momentum=recipe.momentum,
+        net, ProfileLikelihood(), optimiser, seed=recipe.seed, clip=1.0,
+        averages=(Average(average, exponential(recipe.momentum)),),
         rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
     )  # fmt: skip
 

@@ -18,7 +18,8 @@ from skyloom.checkpoint import Run, begin
 from skyloom.data import store
 from skyloom.data.profiles import read_profiles
 from skyloom.errors import RecipeError, RequestError
-from skyloom.recipes import pix2prof, profile_decoder
+from skyloom.recipes import astroddpm, galaxy_edm, pix2prof, profile_decoder
+from skyloom.recipes.generators import require_images
 from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
 from skyloom.recipes.settings import with_settings
 from skyloom.train import train as steps_of
@@ -28,15 +29,24 @@ SAVE = 300.0  # seconds between two states to go on from
 
 
 class Entry(NamedTuple):
-    """A recipe: its function of one dial, and what makes a lesson of it."""
+    """A recipe: its function of one dial, what makes a lesson of it, and what a survey must have for it."""
 
     sizes: Callable[[Size], Any]
     lesson: Callable[[Any, School], Lesson]
+    require: Callable[[Any, store.Survey], None]
+
+
+def require_target(recipe: Any, survey: store.Survey) -> None:
+    """RequestError, before any long work, if a survey does not hold the profiles to learn."""
+    if not any(any(row) for row in read_profiles(survey, recipe.target)):
+        raise RequestError(f"{survey.path.name}: column {recipe.target} holds no profile; measure or ingest some first")
 
 
 RECIPES = {
-    "pix2prof": Entry(pix2prof.pix2prof, pix2prof.lesson),
-    "profile_decoder": Entry(profile_decoder.profile_decoder, profile_decoder.lesson),
+    "pix2prof": Entry(pix2prof.pix2prof, pix2prof.lesson, require_target),
+    "profile_decoder": Entry(profile_decoder.profile_decoder, profile_decoder.lesson, require_target),
+    "astroddpm": Entry(astroddpm.astroddpm, astroddpm.lesson, require_images),
+    "galaxy_edm": Entry(galaxy_edm.galaxy_edm, galaxy_edm.lesson, require_images),
 }
 
 
@@ -62,7 +72,7 @@ def train(
     entry, chosen = _chosen(recipe, size, settings or {})
     opened = [one if isinstance(one, store.Survey) else store.open(one) for one in _listed(surveys)]
     for survey in opened:
-        _require_target(survey, chosen.target)
+        entry.require(chosen, survey)
     run = begin(Path(out), _record(recipe, size, chosen, opened))
     if run.finished:
         return run
@@ -70,6 +80,8 @@ def train(
     school = School(opened, splits_of(opened, chosen.seed), where, progress)
     lesson = entry.lesson(chosen, school)
     seconds = _loop(run, lesson, progress)
+    if lesson.settle:
+        lesson.settle(run)
     run.save(lesson.product, half=True)
     run.load(lesson.product)
     found = lesson.finish(run, lesson.product)
@@ -104,6 +116,8 @@ def _loop(run: Run, lesson: Lesson, progress: Progress | None) -> dict[str, floa
         if step.number % REPORT == 0:
             run.log({"step": step.number, "samples": step.number * lesson.batch, **clock(), **_rounded(sums)})
             sums = {}
+        if lesson.after:
+            lesson.after(run, step.number)
         if time.perf_counter() - saved > SAVE or step.number == lesson.steps:
             save(step.number)
             saved = time.perf_counter()
@@ -129,12 +143,6 @@ def _listed(surveys) -> list:
     if not listed:
         raise RequestError("train needs at least one survey")
     return listed
-
-
-def _require_target(survey: store.Survey, target: str) -> None:
-    """RequestError, before any long work, if a survey does not hold the profiles to learn."""
-    if not any(any(row) for row in read_profiles(survey, target)):
-        raise RequestError(f"{survey.path.name}: column {target} holds no profile; measure or ingest some first")
 
 
 def _record(recipe: str, size: str, chosen: Any, surveys: Sequence[store.Survey]) -> dict[str, Any]:

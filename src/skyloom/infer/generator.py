@@ -1,0 +1,199 @@
+"""A network that makes galaxies, ready to use: its denoiser in one form, its scaling, and what survey it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.data.cutout import SurveyInfo
+from skyloom.errors import RequestError, RunError
+from skyloom.infer.placed import placed
+from skyloom.infer.suited import ALIASES
+from skyloom.nn.astroddpm import AstroDDPM, AstroDDPMConfig
+from skyloom.nn.denoiser import Denoiser, DenoiserConfig
+from skyloom.samplers.schedules import cosine_kept, sigmas_of
+from skyloom.sky.scaling import Asinh, MinMax, scaling_of
+
+FACTS = "generator"
+SAME_SCALE = 1.02  # largest ratio of pixel scales that count as one
+Call = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Weights that make galaxies.
+
+    info : bands in the network's order with their zero points, pixel scale, and the shape that was trained on
+    noise : rms of the sky in one pixel, per band; light : median total flux of the galaxies learnt from, per band
+    scaling : from sky-subtracted flux to the network's numbers; sigmas : lowest and highest noise level in those
+    times : steps of the published diffusion, 0 for networks that take any noise level
+    multiple : images must be a multiple of so many pixels along each axis
+    """
+
+    name: str
+    hash: str
+    recipe: str
+    info: SurveyInfo
+    noise: tuple[float, ...]
+    light: tuple[float, ...]
+    scaling: Asinh | MinMax
+    sigmas: tuple[float, float]
+    times: int
+    multiple: int
+    on: Callable[[str], nn.Module]
+
+    def denoiser(self, device: str = "cpu") -> Call:
+        """(x, sigma) to the mean of the clean images, scaled; x = clean + sigma · noise."""
+        net = self.on(device)
+        return net if not self.times else _of_noise(net, self.times, clip=getattr(self.scaling, "clip", False))
+
+
+def _of_noise(net: nn.Module, times: int, clip: bool) -> Call:
+    """A network that names the noise of a step as a denoiser of any level; between two steps it is asked in between."""
+    levels = sigmas_of(cosine_kept(times))
+    place = np.log(levels.numpy())
+
+    def denoise(x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"]) -> Float[Tensor, "b c h w"]:
+        level = sigma.to(x).expand(len(x))
+        step = np.interp(np.log(level.cpu().numpy()), place, np.arange(times))
+        plane = level.view(-1, 1, 1, 1)
+        noise = net(x / (1 + plane**2).sqrt(), torch.from_numpy(step).to(x))
+        clean = x - plane * noise
+        return clean.clamp(-1, 1) if clip else clean
+
+    return denoise
+
+
+def generator_of(name: str | Path) -> Generator:
+    """The generator of shipped weights or of a run directory; RequestError lists what there is."""
+    try:
+        run = open_run(name)
+    except RunError as fault:
+        raise RequestError(
+            f"no generator {str(name)!r}; there is {', '.join(generators()) or 'none'} ({fault})"
+        ) from fault
+    facts = run.facts(FACTS)
+    if facts is None:
+        raise RequestError(
+            f"{name} was trained by the recipe {run.record['recipe']}, which makes no galaxies; there is "
+            f"{', '.join(generators()) or 'none'}"
+        )
+    info = SurveyInfo.from_json(facts["info"])
+    net = _net(run, facts, len(info.bands))
+    return Generator(
+        run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), tuple(facts["light"]),
+        scaling_of(facts["scaling"]), tuple(facts["sigmas"]), facts.get("times", 0), net.config.multiple, placed(net),
+    )  # fmt: skip
+
+
+def _net(run: Run, facts: dict[str, Any], bands: int) -> Any:
+    settings: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in run.record["settings"]["net"].items()
+    }
+    settings["channels"] = bands
+    if run.record["recipe"] == "astroddpm":
+        return run.load(AstroDDPM(AstroDDPMConfig(**settings)))
+    labels = facts.get("labels") or {"names": []}
+    return run.load(Denoiser(DenoiserConfig(**{**settings, "conditions": len(labels["names"])})))
+
+
+def generators() -> list[str]:
+    """Names of the shipped weights that make galaxies."""
+    return [name for name in shipped() if open_run(name).facts(FACTS) is not None]
+
+
+class Match(NamedTuple):
+    """How a survey's images become a generator's.
+
+    bands : for each of the generator's bands the place of the survey's, or None; gain : (c,) flux of the generator per
+    flux of the survey, 1 where there is no such band
+    """
+
+    bands: tuple[int | None, ...]
+    gain: Float[np.ndarray, "c"]
+
+    def enter(self, flux: Float[np.ndarray, "*b c h w"]) -> Float[np.ndarray, "*b g h w"]:
+        """Flux of a survey in the generator's bands and unit; NaN in bands that the survey does not have."""
+        shape = (*flux.shape[:-3], len(self.bands), *flux.shape[-2:])
+        out = np.full(shape, np.nan, np.float32)
+        for here, there in enumerate(self.bands):
+            if there is not None:
+                out[..., here, :, :] = flux[..., there, :, :] * self.gain[here]
+        return out
+
+    def leave(self, flux: Float[np.ndarray, "*b g h w"], bands: int) -> Float[np.ndarray, "*b c h w"]:
+        """The generator's flux in the bands and unit of the survey."""
+        out = np.zeros((*flux.shape[:-3], bands, *flux.shape[-2:]), np.float32)
+        for here, there in enumerate(self.bands):
+            if there is not None:
+                out[..., there, :, :] = flux[..., here, :, :] / self.gain[here]
+        return out
+
+
+def matched(generator: Generator, info: SurveyInfo, *, anyway: bool = False) -> Match:
+    """The survey's bands among the generator's; RequestError for what the weights have never seen.
+
+    anyway : also another pixel scale, or one that is not known; bands must be known in any case
+    """
+    known = [_spelled(name) for name in generator.info.band_names]
+    strange = [name for name in info.band_names if _spelled(name) not in known]
+    if strange:
+        raise RequestError(
+            f"{generator.name} knows {', '.join(generator.info.band_names)} and has never seen {', '.join(strange)}; "
+            "leave those bands out, or train on yours (skyloom train galaxy_edm)"
+        )
+    _require_scale(generator, info, anyway)
+    places = {_spelled(name): k for k, name in enumerate(info.band_names)}
+    bands = tuple(places.get(name) for name in known)
+    gain = np.ones(len(bands))
+    for here, there in enumerate(bands):
+        if there is not None:
+            gain[here] = _gain(generator, info, here, there)
+    return Match(bands, gain)
+
+
+def _gain(generator: Generator, info: SurveyInfo, here: int, there: int) -> float:
+    ours, theirs = generator.info.bands[here], info.bands[there]
+    if ours.zero_point is None and theirs.zero_point is None:
+        return 1.0
+    if ours.zero_point is None or theirs.zero_point is None:
+        raise RequestError(
+            f"band {theirs.name}: only one of the survey and {generator.name} has a zero point, so their fluxes cannot "
+            "be compared; give --zero-point when you ingest"
+        )
+    return 10 ** (0.4 * (ours.zero_point - theirs.zero_point))
+
+
+def _require_scale(generator: Generator, info: SurveyInfo, anyway: bool) -> None:
+    ours, theirs = generator.info.pixel_scale, info.pixel_scale
+    if anyway or (ours is None and theirs is None):
+        return
+    if ours is None or theirs is None or not 1 / SAME_SCALE <= theirs / ours <= SAME_SCALE:
+        raise RequestError(
+            f"{generator.name} knows pixels of {ours or 'unknown size'} arcsec and the survey's have "
+            f"{theirs or 'an unknown size'}; resample the images, train on them, or insist (anyway)"
+        )
+
+
+def _spelled(band: str) -> str:
+    return ALIASES.get(band, band)
+
+
+def unit_noise(seed: int, numbers: Sequence[int], shape: Sequence[int]) -> Float[Tensor, "b c h w"]:
+    """Unit noise for galaxies by their number: the same whatever else is drawn beside them."""
+    return torch.stack([
+        torch.randn(tuple(shape), generator=torch.Generator().manual_seed(_key(seed, number))) for number in numbers
+    ])  # fmt: skip
+
+
+def _key(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,144 @@
+"""Noise in, a survey of new galaxies out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skyloom.data import store
+from skyloom.data.cutout import Cutout
+from skyloom.data.directory import require_free
+from skyloom.errors import RequestError
+from skyloom.infer.generator import Generator, generator_of, unit_noise
+from skyloom.infer.profiles import keep_freed_memory
+from skyloom.samplers.schedules import cosine_kept, karras_sigmas, sub_sampled
+from skyloom.samplers.solvers import ancestral, ddim, dpm_solver, heun
+
+CHUNK = {"cpu": 16, "cuda": 256}  # galaxies drawn together
+Sampler = Literal["dpm", "heun", "ddim", "ancestral"]
+USUAL: dict[str, tuple[Sampler, int]] = {"galaxy_edm": ("dpm", 18), "astroddpm": ("ddim", 50)}
+Progress = Callable[[int, int | None, str], None]
+
+
+def simulate(
+    out: str | Path,
+    with_: str | Path,
+    n: int,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    sampler: Sampler | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> store.Survey:
+    """Draw `n` galaxies that no telescope has seen into a new survey at `out`.
+
+    with_ : weights that ship with skyloom (galaxy-kids, galaxy-mock, galaxy-zoo), or a run directory
+    steps : of the sampler, None for the usual number; sampler : dpm and heun are of second order (heun calls the
+        network twice a step), ddim of first, ancestral adds fresh noise at each step as published
+    device : "cpu" or "cuda", None for the GPU where there is one
+    The survey has the bands, zero points and pixels of the one that the weights learnt from, its noise, and no sky.
+    Galaxy k follows from the weights, the sampler, its steps, the seed and k: it is the same however many are drawn,
+    and on a CPU of the same kind bit for bit.
+    Raises RequestError for weights that make no galaxies, n or steps below 1 or an unknown sampler, StoreError if `out`
+    cannot be written.
+    """
+    generator = generator_of(with_)
+    usual, enough = USUAL[generator.recipe]
+    sampler, steps = sampler or usual, enough if steps is None else steps
+    require_sensible(n, steps, sampler, generator)
+    require_free(Path(out).absolute())
+    info = replace(
+        generator.info, source=f"skyloom simulate, {generator.name}, seed {seed}"
+    ).with_notes(
+        "Simulated: no pixel is real.",
+        f"Drawn by {generator.name} (weights {generator.hash}) with {sampler}, {steps} steps, seed {seed}.",
+    )  # fmt: skip
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    draws = draw(generator, n, steps, seed, sampler, device)
+    return store.write(out, info, _cutouts(draws, generator, seed, n, progress))
+
+
+def require_sensible(n: int, steps: int, sampler: str, generator: Generator) -> None:
+    """RequestError for what cannot be drawn."""
+    if n < 1:
+        raise RequestError(f"n={n} galaxies asked for; ask for one at least")
+    if sampler not in get_args(Sampler):
+        raise RequestError(f"no sampler {sampler!r}; there is {', '.join(get_args(Sampler))}")
+    if steps < 1 or (generator.times and steps > generator.times):
+        most = f"at most {generator.times} with {generator.name}" if generator.times else "at least 1"
+        raise RequestError(f"steps={steps}; ask for {most}")
+
+
+def draw(
+    generator: Generator, n: int, steps: int, seed: int, sampler: Sampler, device: str = "cpu"
+) -> Iterator[Float[np.ndarray, "c h w"]]:
+    """Galaxies one by one, sky-subtracted flux, a chunk in memory and a few in work."""
+    chunk = CHUNK[device]
+    work = partial(_drawn, generator, generator.denoiser(device), steps, seed, sampler, device)
+    keep_freed_memory()
+    threads, workers = torch.get_num_threads(), (torch.get_num_threads() if device == "cpu" else 1)
+    torch.set_num_threads(1 if device == "cpu" else threads)
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            waiting = []
+            for first in range(0, n, chunk):
+                waiting.append(pool.submit(work, range(first, first + chunk)))
+                if len(waiting) > 2 * workers:
+                    yield from waiting.pop(0).result()
+            for future in waiting:
+                yield from future.result()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _drawn(generator, denoiser, steps, seed, sampler, device, numbers) -> Float[np.ndarray, "b c h w"]:
+    """A whole chunk, also where fewer are wanted: its size must not change what is drawn."""
+    shape = (len(generator.info.bands), *generator.info.shape)
+    sigmas = sigmas_for(generator, steps)
+    x = (unit_noise(seed, numbers, shape) * sigmas[0]).to(device, torch.float32)
+    x = x.contiguous(memory_format=torch.channels_last)
+    fresh = torch.Generator().manual_seed(seed * 1_000_003 + numbers[0] + 1)
+
+    def normal() -> Tensor:
+        return torch.randn(x.shape, generator=fresh).to(device)
+
+    solvers: dict[str, Callable[..., Iterator[Tensor]]] = {
+        "dpm": dpm_solver,
+        "heun": heun,
+        "ddim": ddim,
+        "ancestral": partial(ancestral, normal=normal),
+    }
+    *_, scaled = solvers[sampler](denoiser, x, sigmas)
+    return generator.scaling.flux(scaled).cpu().numpy()
+
+
+def sigmas_for(generator: Generator, steps: int) -> Float[Tensor, "n"]:
+    """The noise levels that a sampler with so many steps walks down, 0 last."""
+    if generator.times:
+        return sub_sampled(cosine_kept(generator.times), steps)
+    return karras_sigmas(steps, *generator.sigmas)
+
+
+def _cutouts(draws, generator: Generator, seed: int, n: int, progress: Progress | None) -> Iterator[Cutout]:
+    noise = np.array(generator.noise, np.float32)
+    ivar = np.broadcast_to((noise.astype(float) ** -2.0).astype(np.float32)[:, None, None],
+                           (len(noise), *generator.info.shape))  # fmt: skip
+    digits = max(6, len(str(n)))
+    for number, flux in zip(range(n), draws, strict=False):
+        name = f"sim-{seed}-{number:0{digits}d}"
+        yield Cutout(
+            name, np.ascontiguousarray(flux, np.float32), np.ascontiguousarray(ivar), tile=name,
+            sky=np.zeros(len(noise), np.float32), sky_rms=noise,
+        )  # fmt: skip
+        if progress:
+            progress(number + 1, n, "galaxies")

@@ -1,0 +1,160 @@
+"""The denoiser of `galaxy_edm`: a noisy galaxy and its noise level in, the mean of the galaxies it may be out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from skyloom.nn.preserving import Conv, Waves, blend, side_by_side, silu, unit_vectors
+
+RESIDUAL = 0.3  # share of a block's new light in the sum
+ATTENDED = 0.3  # and of its attention's
+LARGEST = 256.0  # of any activation
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """channels : bands of the images; patch : pixels along each axis that are seen as one, their values as channels
+
+    widths : channels of each scale, each half as fine as the one before; attention at the coarsest
+    conditions : numbers that may be said about a galaxy; 0 for none
+    spread : rms of the scaled images
+    """
+
+    channels: int = 3
+    patch: int = 2
+    widths: tuple[int, ...] = (64, 128, 160)
+    blocks: int = 1
+    heads: int = 4
+    conditions: int = 0
+    spread: float = 1.0
+
+    @property
+    def multiple(self) -> int:
+        """Images must be a multiple of so many pixels along each axis."""
+        return self.patch * 2 ** (len(self.widths) - 1)
+
+
+class Denoiser(nn.Module):
+    """(x, sigma) to the clean image, fully convolutional but for the attention at its coarsest scale.
+
+    Source: preconditioning Karras et al. 2022, arXiv:2206.00364, Table 1; layers Karras et al. 2024, arXiv:2312.02696.
+    We differ: patches of pixels come in as channels, so that a CPU can train it; attention only at the coarsest scale.
+    """
+
+    def __init__(self, config: DenoiserConfig):
+        super().__init__()
+        self.config = config
+        widths, depth = config.widths, config.channels * config.patch**2
+        embedding = 4 * widths[0]
+        self.noise = nn.Sequential(Waves(widths[0]), Conv(widths[0], embedding))
+        self.label = Conv(config.conditions + 1, embedding) if config.conditions else None
+        self.enter = Conv(depth + 1, widths[0], 3)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        kept, width = [], widths[0]
+        for scale, out in enumerate(widths):
+            for k in range(config.blocks):
+                move = "down" if scale and not k else ""
+                self.down.append(Block(width, out, embedding, move=move, heads=self._heads(scale)))
+                width = out
+                kept.append(out)
+        self.middle = Block(width, width, embedding, heads=config.heads)
+        for scale, out in reversed([*enumerate(widths)]):
+            for k in range(config.blocks):
+                move = "up" if scale < len(widths) - 1 and not k else ""
+                heads = self._heads(scale)
+                self.up.append(Block(width, out, embedding, move=move, heads=heads, joined=kept.pop()))
+                width = out
+        self.leave = Conv(width, depth, 3)
+        self.gain = nn.Parameter(torch.zeros(()))
+        self.doubt = nn.Sequential(Waves(32), Conv(32, 1))
+
+    def _heads(self, scale: int) -> int:
+        return self.config.heads if scale == len(self.config.widths) - 1 else 0
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"], labels: Float[Tensor, "b l"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """sigma : one for all, or one each; labels : standardised, NaN where nothing is said"""
+        spread = self.config.spread
+        level = sigma.to(x.dtype).expand(len(x)).view(-1, 1, 1, 1)
+        total = (level**2 + spread**2).sqrt()
+        inner = self._inner(x / total, level.flatten().log() / 4, labels)
+        return x * (spread / total) ** 2 + inner * (level * spread / total)
+
+    def log_variance(self, sigma: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """ln of the expected loss at a noise level. Karras et al. 2024, Eq. 21"""
+        return self.doubt(sigma.log() / 4)[:, 0]
+
+    def _inner(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        about = self.noise(noise)
+        if self.label is not None:
+            said = torch.zeros(len(x), self.config.conditions) if labels is None else labels
+            known = torch.cat([said.nan_to_num(0.0), torch.ones(len(x), 1)], 1).to(x)
+            about = blend(about, self.label(known), 0.5)
+        about = silu(about)
+        x = F.pixel_unshuffle(x, self.config.patch)
+        x = torch.cat([x, torch.ones_like(x[:, :1])], 1).contiguous(memory_format=torch.channels_last)
+        x = self.enter(x)
+        kept = []
+        for block in self.down:
+            x = block(x, about)
+            kept.append(x)
+        x = self.middle(x, about)
+        for block in self.up:
+            x = block(x, about, kept.pop())
+        return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch)
+
+
+class Block(nn.Module):
+    """Two convolutions beside a short cut, the noise level between them; then, where it has heads, attention.
+
+    move : "down" or "up" by a factor of two first; joined : channels of what the way down kept, on the way up
+    """
+
+    def __init__(self, into: int, out: int, embedding: int, *, move: str = "", heads: int = 0, joined: int = 0):
+        super().__init__()
+        self.move, self.heads, self.joined = move, heads, joined
+        into = into + joined
+        self.skip = Conv(into, out, 1) if into != out else None
+        self.first, self.second = Conv(into if joined else out, out, 3), Conv(out, out, 3)
+        self.about, self.say = Conv(embedding, out), nn.Parameter(torch.zeros(()))
+        self.query = Conv(out, 3 * out, 1) if heads else None
+        self.mixed = Conv(out, out, 1) if heads else None
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], about: Float[Tensor, "b e"], kept: Float[Tensor, "b k hh ww"] | None = None
+    ) -> Float[Tensor, "b d hh ww"]:
+        x = _moved(x, self.move)
+        if kept is not None:
+            x = side_by_side(x, kept)
+        elif self.skip is not None:
+            x = unit_vectors(self.skip(x), (1,))
+        else:
+            x = unit_vectors(x, (1,))
+        said = 1 + self.about(about, self.say)[:, :, None, None]
+        new = self.second(silu(self.first(silu(x)) * said))
+        if kept is not None and self.skip is not None:
+            x = self.skip(x)
+        x = blend(x, new, RESIDUAL)
+        if self.query is not None:
+            x = blend(x, self._attended(x), ATTENDED)
+        return x.clamp(-LARGEST, LARGEST)
+
+    def _attended(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        """Every pixel told of every other: cosine attention."""
+        assert self.query is not None and self.mixed is not None
+        parts = self.query(x).unflatten(1, (3, self.heads, -1)).flatten(-2)
+        query, key, value = unit_vectors(parts, (3,)).transpose(-1, -2).unbind(1)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.mixed(mixed.transpose(-1, -2).reshape(x.shape))
+
+
+def _moved(x: Float[Tensor, "b c h w"], move: str) -> Float[Tensor, "b c hh ww"]:
+    if move == "down":
+        return F.avg_pool2d(x, 2)
+    return F.interpolate(x, scale_factor=2, mode="nearest") if move == "up" else x

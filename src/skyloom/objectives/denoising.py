@@ -1,0 +1,63 @@
+"""What a denoiser is held to: the mean of the clean images that a noisy one may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skyloom.data.images import ImageBatch
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """Mean weighted squared error over log-normally drawn noise levels, each divided by what is expected of its level.
+
+    net : (x, sigma, labels) to the clean image, with `log_variance(sigma)`
+    log_sigma_mean, log_sigma_std : of ln σ, of scaled images; spread : their rms; silent : share without labels
+    Source: Karras et al. 2022, arXiv:2206.00364, Table 1 and Eq. 2; the uncertainty Karras et al. 2024,
+    arXiv:2312.02696, Eq. 21.
+    We differ: bad pixels count for nothing.
+    """
+
+    log_sigma_mean: float
+    log_sigma_std: float
+    spread: float
+    silent: float = 0.1
+
+    def __call__(self, net: Any, batch: ImageBatch, rng: torch.Generator) -> dict[str, Tensor]:
+        clean = batch.images
+        sigma = (self.log_sigma_mean + self.log_sigma_std * _normal((len(clean),), rng)).exp().to(clean.device)
+        level = sigma[:, None, None, None]
+        labels = None if batch.labels is None else silenced(batch.labels, self.silent, rng)
+        miss = (net(clean + level * _normal(clean.shape, rng).to(clean.device), sigma, labels) - clean).square()
+        error = (miss * batch.good).flatten(1).sum(1) / batch.good.expand_as(miss).flatten(1).sum(1).clamp_min(1)
+        weight = (sigma**2 + self.spread**2) / (sigma * self.spread) ** 2
+        doubt = net.log_variance(sigma)
+        return {"denoising": (weight * error / doubt.exp() + doubt).mean()}
+
+    def error_at(
+        self, net: Any, clean: Float[Tensor, "b c h w"], sigma: float, rng: torch.Generator
+    ) -> Float[Tensor, "b"]:
+        """Weighted squared error of every image at one noise level: what runs are compared by."""
+        noise = _normal(clean.shape, rng).to(clean.device)
+        level = torch.full((len(clean),), sigma, device=clean.device)
+        miss = net(clean + sigma * noise, level) - clean
+        return miss.square().flatten(1).mean(1) * (sigma**2 + self.spread**2) / (sigma * self.spread) ** 2
+
+
+def silenced(labels: Float[Tensor, "b l"], part: float, rng: torch.Generator) -> Float[Tensor, "b l"]:
+    """Labels with NaN, which says nothing, in all the labels of a share of the galaxies.
+
+    Source: Ho & Salimans 2022, arXiv:2207.12598, Algorithm 1.
+    """
+    dropped = torch.rand(len(labels), generator=rng) < part
+    return labels.masked_fill(dropped[:, None].to(labels.device), math.nan)
+
+
+def _normal(shape: tuple[int, ...] | torch.Size, rng: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=rng)

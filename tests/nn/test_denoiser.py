@@ -1,0 +1,81 @@
+"""The denoiser of galaxy_edm: its preconditioning, and that no layer lets magnitudes grow or shrink."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from skyloom.nn.denoiser import Block, Denoiser, DenoiserConfig
+from skyloom.nn.preserving import Conv, Waves, blend, side_by_side, silu, unit_vectors
+from skyloom.recipes.galaxy_edm import galaxy_edm
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def small(**changes):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Denoiser(DenoiserConfig(**{"widths": (8, 16), "heads": 2, **changes}))
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 1.0, 1e3])
+def test_before_training_it_is_the_best_guess_about_white_noise(sigma):
+    """Its last gain starts at 0, so it says what is true of images of independent pixels of rms `spread`."""
+    net, x = small(spread=0.8), normal(2, 3, 16, 16)
+    expected = x * 0.8**2 / (0.8**2 + sigma**2)
+    torch.testing.assert_close(net(x, torch.tensor(sigma)), expected)
+
+
+def test_it_takes_one_level_for_all_or_one_each():
+    net, x = small().eval(), normal(3, 3, 16, 16)
+    net.gain.data.fill_(1.0)
+    levels = torch.tensor([0.1, 1.0, 10.0])
+    together = net(x, levels)
+    for k, level in enumerate(levels):
+        torch.testing.assert_close(net(x[k : k + 1], level), together[k : k + 1], rtol=1e-4, atol=1e-5)
+
+
+def test_it_takes_any_size_that_is_a_multiple_and_any_number_of_bands():
+    net = small(channels=5).eval()
+    assert net.config.multiple == 4
+    for side in (8, 12, 64):
+        assert net(normal(1, 5, side, side), torch.tensor(1.0)).shape == (1, 5, side, side)
+
+
+def test_a_label_that_is_not_known_says_nothing():
+    net, x = small(conditions=2).eval(), normal(2, 3, 16, 16)
+    net.gain.data.fill_(1.0)
+    for block in net.modules():
+        if isinstance(block, Block):
+            block.say.data.fill_(1.0)
+    silent = net(x, torch.tensor(1.0))
+    torch.testing.assert_close(net(x, torch.tensor(1.0), torch.full((2, 2), torch.nan)), silent)
+    assert not torch.allclose(net(x, torch.tensor(1.0), torch.ones(2, 2)), silent)
+
+
+def test_layers_keep_the_magnitude_of_noise():
+    x = normal(64, 32, 16, 16)
+    assert Conv(32, 48, 3)(x).detach().std() == pytest.approx(1, abs=0.07)  # its padding is empty
+    assert silu(x).square().mean().sqrt() == pytest.approx(1, abs=0.01)
+    assert blend(x, normal(64, 32, 16, 16, seed=1), 0.3).std() == pytest.approx(1, abs=0.01)
+    assert side_by_side(x, normal(64, 8, 16, 16, seed=2)).square().mean() == pytest.approx(1, abs=0.01)
+    assert Waves(512)(torch.linspace(-2, 2, 50)).square().mean() == pytest.approx(1, abs=0.1)
+    torch.testing.assert_close(unit_vectors(5 * x, (1,)).square().mean(1), torch.ones(64, 16, 16), atol=1e-3, rtol=0)
+
+
+def test_the_length_of_the_stored_weights_does_not_matter_and_training_takes_it_back():
+    layer, x = Conv(8, 8, 3), normal(2, 8, 8, 8)
+    before = layer.eval()(x)
+    layer.weight.data.mul_(100)
+    torch.testing.assert_close(layer(x), before, rtol=1e-3, atol=1e-4)
+    layer.train()(x)
+    torch.testing.assert_close(layer.weight.square().mean((1, 2, 3)), torch.ones(8), rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_of_the_size_for_a_gpu_costs_what_the_recipe_says():
+    for size, most in (("laptop", 0.45), ("gpu", 1.2)):
+        net = Denoiser(galaxy_edm(size).net).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counted:
+            net(normal(1, 3, 64, 64), torch.tensor(1.0))
+        assert counted.get_total_flops() < most * 1e9
