@@ -51,8 +51,8 @@ class GalaxyEDMRecipe:
     start: str = ""
     log_sigma_mean: float = 0.6
     log_sigma_std: float = 1.6
-    lowest: float = 0.02
-    highest: float = 150.0
+    lowest: float = 0.04
+    highest: float = 100.0
     steps: int = 100_000
     batch: int = 256
     learning_rate: float = 1e-2

@@ -21,6 +21,7 @@ def read_jpeg(source: Path, catalogue: Path | None, request: Request) -> Source:
     """Pictures named after their object, and the row of the table that has its GalaxyID or object_id.
 
     catalogue : without it, the one CSV in the folder; without that, the file names alone are the ids
+    A picture is its own tile unless the table says otherwise, so that a split may deal it to any side.
     Raises UnitError if a zero point is asked for: a display stretch has none.
     """
     if request.zero_point:
@@ -74,7 +75,7 @@ def _match(
 
 def _unlabelled(files: Sequence[Path]) -> Iterator[Attempt]:
     for number, file in enumerate(files, 1):
-        yield Attempt(file.stem, str(file), number, partial(read_picture, file, str(file)))
+        yield Attempt(file.stem, str(file), number, partial(_alone, file))
 
 
 def _labelled(rows: Catalogue, matched: Sequence[tuple[int, Path]]) -> Iterator[Attempt]:
@@ -83,7 +84,11 @@ def _labelled(rows: Catalogue, matched: Sequence[tuple[int, Path]]) -> Iterator[
         yield Attempt(rows.ids[row], str(file), row + 1, partial(_piece, rows, row, file, values))
 
 
+def _alone(file: Path) -> Piece:
+    return replace(read_picture(file, str(file)), tile=file.stem)
+
+
 def _piece(rows: Catalogue, row: int, file: Path, values: dict[str, Any]) -> Piece:
     ra, dec = (None if place is None else float(place[row]) for place in (rows.ra, rows.dec))
-    tile = "" if rows.tiles is None else rows.tiles[row]
+    tile = file.stem if rows.tiles is None else rows.tiles[row]
     return replace(read_picture(file, str(file)), ra=ra, dec=dec, tile=tile, columns=values)
