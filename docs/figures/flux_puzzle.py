@@ -28,12 +28,12 @@ from skyloom.report.drawing import PAPER, drawn, margins
 HERE = Path(__file__)
 FOUND, FIGURE = HERE.with_suffix(".json"), HERE.with_suffix(".png")
 SEEDS = (0, 1, 2)
-SIDE = 24  # pixels
-SHARED = {"crop": str(SIDE), "batch": "16", "steps": "900"}
+SIDE = 20  # pixels
+SHARED = {"crop": str(SIDE), "batch": "16", "steps": "700"}
 ARMS = [
-    ("astroddpm", {"loss": loss, "clip": clip, "learning_rate": "0.001"})
+    ("astroddpm", {"loss": loss, "clip": clip, "learning_rate": "0.001", "widths": "16,32"})
     for loss, clip in product(("l1", "l2"), ("true", "false"))
-] + [("galaxy_edm", {"widths": "16,32,64", "learning_rate": "0.008", "warm": "100"})]
+] + [("galaxy_edm", {"widths": "24,48", "learning_rate": "0.008", "warm": "100"})]
 DRAWN = 1500  # galaxies per run
 STEPS = 25
 APERTURE = 7.5  # radius [pixel]
@@ -63,7 +63,8 @@ def measure(real: str, runs: Path) -> None:
     opened = sl.open(real)
     ids = opened.table(["object_id"])["object_id"].to_pylist()[:6000]
     truth = read_images(opened, ids, size=SIDE).flux.numpy()
-    found = {"bands": list(opened.info.band_names), "noise": read_images(opened, ids[:500]).noise.tolist(), "runs": {}}
+    found = {"bands": list(opened.info.band_names), "noise": read_images(opened, ids[:500]).noise.tolist()}
+    found["runs"] = {}
     for seed, (recipe, settings) in product(SEEDS, ARMS):
         name = name_of(recipe, settings, seed)
         generator = generator_of(runs / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,9 +34,11 @@ LEVELS = (0.1, 0.5, 2.0, 8.0, 30.0)  # noise levels, in units of the images' spr
 class GalaxyEDMRecipe:
     """Everything that decides the result. bands, where, bin, crop, labels : see `recipes.generators.Sample`
 
-    soften : of the asinh, in units of the sky's rms in one pixel
+    soften : of the asinh, in units of the sky's rms in one pixel. Photon noise then is about as large, scaled, as the
+        sky's, so that one `spread` of 1 / soften preconditions empty sky and bright cores alike (docs/LOG.md)
     log_sigma_mean, log_sigma_std : of the noise levels in training; lowest, highest : of those in sampling; all four
         in units of the images' spread
+    emphasis : how much more pixels with light count than empty ones (`objectives.denoising`)
     shift : largest shift of an image along each axis [pixel]; 0 where there are images enough
     start : weights to start from, a run or a name; empty for none
     """
@@ -46,13 +49,14 @@ class GalaxyEDMRecipe:
     bin: int = 1
     crop: int = 0
     labels: tuple[str, ...] = ()
-    soften: float = 1.0
+    soften: float = 4.0
     shift: float = 0.0
     start: str = ""
     log_sigma_mean: float = 0.6
     log_sigma_std: float = 1.6
+    emphasis: float = 4.0
     lowest: float = 0.04
-    highest: float = 100.0
+    highest: float = 120.0
     steps: int = 100_000
     batch: int = 256
     learning_rate: float = 1e-2
@@ -62,12 +66,12 @@ class GalaxyEDMRecipe:
 
 def galaxy_edm(size: Size) -> GalaxyEDMRecipe:
     """The one dial: `laptop` is 0.4 GFLOP a call at 64 × 64 pixels and three bands, `gpu` 1.2."""
-    small = DenoiserConfig(widths=(32, 64, 128))
+    small = DenoiserConfig(widths=(32, 64, 128), spread=0.25)
     return {
-        "smoke": GalaxyEDMRecipe(DenoiserConfig(widths=(8, 16), heads=2), steps=8, batch=4, warm=2),
-        "laptop": GalaxyEDMRecipe(small, steps=6_000, batch=32, learning_rate=8e-3, warm=200),
-        "gpu": GalaxyEDMRecipe(),
-        "paper": GalaxyEDMRecipe(DenoiserConfig(widths=(128, 256, 384), blocks=2), steps=400_000),
+        "smoke": GalaxyEDMRecipe(DenoiserConfig(widths=(8, 16), heads=2, spread=0.25), steps=8, batch=4, warm=2),
+        "laptop": GalaxyEDMRecipe(small, steps=5_200, batch=16, learning_rate=5e-3, warm=200),
+        "gpu": GalaxyEDMRecipe(DenoiserConfig(spread=0.25)),
+        "paper": GalaxyEDMRecipe(DenoiserConfig(widths=(128, 256, 384), blocks=2, spread=0.25), steps=400_000),
     }[size]
 
 
@@ -88,7 +92,9 @@ def lesson(recipe: GalaxyEDMRecipe, school: School) -> Lesson:
     exponents = [exponent_of(width) for width in FOLLOWED]
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     spread = config.spread
-    objective = Denoising(recipe.log_sigma_mean + torch.tensor(spread).log().item(), recipe.log_sigma_std, spread)
+    objective = Denoising(
+        recipe.log_sigma_mean + math.log(spread), recipe.log_sigma_std, spread, emphasis=recipe.emphasis
+    )
     update = descend(
         net, objective, optimiser, seed=recipe.seed, clip=10.0,
         rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
