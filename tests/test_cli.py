@@ -16,7 +16,9 @@ from skyloom.cli import console
 from skyloom.cli.main import app
 from skyloom.cli.surveys import Format
 
-VERBS = ["ingest", "mock", "export", "profile", "train", "simulate", "report", "tour"]
+VERBS = [
+    "ingest", "mock", "export", "profile", "train", "simulate", "inpaint", "transfer", "score", "report", "tour",
+]  # fmt: skip
 HEAVY = ["torch", "numpy", "astropy", "matplotlib", "lance", "pyarrow", "scipy", "galsim", "h5py", "sep"]
 
 

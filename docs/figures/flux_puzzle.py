@@ -29,12 +29,12 @@ HERE = Path(__file__)
 FOUND, FIGURE = HERE.with_suffix(".json"), HERE.with_suffix(".png")
 SEEDS = (0, 1, 2)
 SIDE = 20  # pixels
-SHARED = {"crop": str(SIDE), "batch": "16", "steps": "700"}
+SHARED = {"crop": str(SIDE), "batch": "16", "steps": "450"}
 ARMS = [
     ("astroddpm", {"loss": loss, "clip": clip, "learning_rate": "0.001", "widths": "16,32"})
     for loss, clip in product(("l1", "l2"), ("true", "false"))
 ] + [("galaxy_edm", {"widths": "24,48", "learning_rate": "0.008", "warm": "100"})]
-DRAWN = 1500  # galaxies per run
+DRAWN = 500  # galaxies per run
 STEPS = 25
 APERTURE = 7.5  # radius [pixel]
 

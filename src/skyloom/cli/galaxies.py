@@ -9,8 +9,13 @@ from typing import Annotated
 import typer
 
 import skyloom as sl
-from skyloom.cli.console import Json, finish, job
+from skyloom.cli.console import Json, SurveyArgument, finish, job
 from skyloom.cli.described import describe, sentence
+
+WithOption = Annotated[
+    str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, galaxy-zoo, or a run.")
+]
+SeedOption = Annotated[int, typer.Option(help="Same seed, same bytes.")]
 
 
 class Sampler(StrEnum):
@@ -22,12 +27,10 @@ class Sampler(StrEnum):
 
 def simulate(
     survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="The survey to write.")],
-    with_: Annotated[
-        str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, galaxy-zoo, or a run.")
-    ],
+    with_: WithOption,
     n: Annotated[int, typer.Option("--n", help="How many galaxies.")],
     steps: Annotated[int | None, typer.Option(help="Of the sampler; the usual number if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    seed: SeedOption = 0,
     sampler: Annotated[Sampler | None, typer.Option(help="The usual one of the weights if not given.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -37,3 +40,67 @@ def simulate(
         made = sl.simulate(survey, with_, n, steps=steps, seed=seed, sampler=chosen, progress=progress)
         remarks = (f"drawn by {Path(with_).name}", f"seed {seed}")
         finish(sentence(made, *remarks), {**describe(made), "with": with_, "seed": seed}, as_json)
+
+
+def inpaint(
+    survey: SurveyArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The survey to write.")],
+    mask: Annotated[str, typer.Option(help="A column, a file (.fits, .npy) or folder of masks; `trails`; `bad`.")],
+    with_: WithOption,
+    samples: Annotated[int, typer.Option(min=2, help="Draws per galaxy: their mean fills it, their spread is σ.")] = 8,
+    seed: SeedOption = 0,
+    as_json: Json = False,
+) -> None:
+    """Fill what a mask covers, from what is around it; nothing else is touched."""
+    with job(as_json) as progress:
+        made = sl.inpaint(survey, out, mask, with_, samples=samples, seed=seed, progress=progress)
+        finish(sentence(made, *made.info.notes[-1:]), {**describe(made), "with": with_, "seed": seed}, as_json)
+
+
+def transfer(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A survey, FITS cutouts, a picture or a folder.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The survey to write.")],
+    with_: WithOption,
+    strength: Annotated[float, typer.Option(help="0 leaves an image as it is, 1 leaves nothing of it.")] = 0.6,
+    neighbours: Annotated[
+        Path | None, typer.Option(metavar="SURVEY", help="Name the nearest images of SURVEY.")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: Json = False,
+) -> None:
+    """Give any images the look of the survey that the weights learnt from."""
+    with job(as_json) as progress:
+        made = sl.transfer(source, out, with_, strength=strength, seed=seed, progress=progress)
+        for line in made.told:
+            typer.echo(line, err=as_json)
+        near = {} if neighbours is None else sl.nearest(made.survey, neighbours)
+        for name, found in near.items():
+            typer.echo(f"{name}: nearest {', '.join(found.ids)}", err=as_json)
+        summary = {
+            **describe(made.survey),
+            "conserved": made.told,
+            "nearest": {name: found.ids for name, found in near.items()},
+        }
+        finish(sentence(made.survey, f"strength {strength:g}"), summary, as_json)
+
+
+def score(
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="A survey of real galaxies.")],
+    fake: Annotated[Path, typer.Argument(metavar="FAKE", help="A survey of generated ones.")],
+    metric: Annotated[list[str] | None, typer.Option(help="One of them only; repeatable. See docs/score.md.")] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Real galaxies not trained on, where REAL are those trained on: memorisation.")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="How many of each; all that there are if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with figures, .html; or a table.")] = None,
+    seed: SeedOption = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare FAKE with REAL: every score with its error, its n, and what real galaxies score against each other."""
+    with job(as_json) as progress:
+        found = sl.score(real, fake, metric, held_out=held_out, n=n, seed=seed, progress=progress)
+        typer.echo(str(found), err=as_json)
+        if out is not None:
+            sl.score_page(found, real, fake, out)
+        rows = found.table().to_pylist()
+        finish(f"{out or fake}: {len(rows)} scores, n = {found.n}", {"scores": rows, "n": found.n}, as_json)

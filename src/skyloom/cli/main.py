@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from skyloom.cli.console import app
-from skyloom.cli.galaxies import simulate
+from skyloom.cli.galaxies import inpaint, score, simulate, transfer
 from skyloom.cli.networks import profile, train
 from skyloom.cli.pages import report, tour
 from skyloom.cli.surveys import export, ingest, mock
 
-for verb in (ingest, mock, export, profile, train, simulate, report, tour):  # in the order in which help lists them
+VERBS = (ingest, mock, export, profile, train, simulate, inpaint, transfer, score, report, tour)  # as help lists them
+
+for verb in VERBS:
     app.command()(verb)
 
 

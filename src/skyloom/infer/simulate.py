@@ -25,7 +25,7 @@ from skyloom.samplers.solvers import ancestral, ddim, dpm_solver, heun
 
 CHUNK = {"cpu": 16, "cuda": 256}  # galaxies drawn together
 Sampler = Literal["dpm", "heun", "ddim", "ancestral"]
-USUAL: dict[str, tuple[Sampler, int]] = {"galaxy_edm": ("dpm", 20), "astroddpm": ("ddim", 50)}
+USUAL: dict[str, tuple[Sampler, int]] = {"galaxy_edm": ("dpm", 24), "astroddpm": ("ddim", 50)}
 Progress = Callable[[int, int | None, str], None]
 
 

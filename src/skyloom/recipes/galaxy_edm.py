@@ -52,11 +52,11 @@ class GalaxyEDMRecipe:
     soften: float = 4.0
     shift: float = 0.0
     start: str = ""
-    log_sigma_mean: float = 0.6
-    log_sigma_std: float = 1.6
+    log_sigma_mean: float = 2.0
+    log_sigma_std: float = 1.8
     emphasis: float = 4.0
     lowest: float = 0.04
-    highest: float = 120.0
+    highest: float = 300.0
     steps: int = 100_000
     batch: int = 256
     learning_rate: float = 1e-2

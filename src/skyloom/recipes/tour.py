@@ -1,4 +1,4 @@
-"""The tour: the whole story on the real field that comes with skyloom. Ingest, measure, report; offline, in minutes."""
+"""The tour: the whole story on the real field that comes with skyloom: ingest, measure, simulate, mend, report."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from skyloom.data.store import Survey
 from skyloom.data.tables import write_table
 from skyloom.errors import StoreError
 from skyloom.infer.profiles import profile
+from skyloom.recipes.tour_galaxies import SHOWN, WEIGHTS, mended_chapter, simulated_chapter
 from skyloom.report.page import Step, concatenated, report
 
 LARGEST = 200  # galaxies that are measured
@@ -59,10 +60,16 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
     table, learned, page = out / "profiles.parquet", out / "profiles_learned.parquet", out / "report.html"
     rows = _profiles(surveys[1:], "isophotes", None, table, diary, progress)
     _profiles(surveys[1:], LEARNED, LEARNED_BAND, learned, diary, progress)
+    more = []
+    with diary.step(f"draw galaxies with {WEIGHTS}") as remarks:
+        more.append(simulated_chapter(surveys[0], out, progress))
+        remarks.append(f"{SHOWN} galaxies")
+    with diary.step("take a trail away"):
+        more.append(mended_chapter(surveys[0], out, progress))
     paths = [*(survey.path for survey in surveys), table, learned]
     title = f"{LARGEST} galaxies in nine bands, measured by skyloom"
     with diary.step("report"):
-        report(paths, page, title=title, steps=diary.steps, progress=progress)
+        report(paths, page, title=title, steps=diary.steps, more=more, progress=progress)
     summary = {
         "report": str(page),
         "table": str(table),

@@ -46,12 +46,13 @@ def report(
     *,
     title: str | None = None,
     steps: Sequence[Step] = (),
+    more: Sequence[Chapter] = (),
     progress: Progress | None = None,
 ) -> Path:
     """Write one self-contained HTML page on surveys (.lance) and profile tables (.parquet), in any mix.
 
     A table is shown with pictures where the survey that it was measured on is given too (it knows its content hash).
-    steps : what was done before, and how long it took
+    steps : what was done before, and how long it took; more : chapters that follow those on surveys and tables
     Raises RequestError for other kinds of file, StoreError if a survey or `out` cannot be used, SourceError for a
     damaged table.
     """
@@ -65,6 +66,7 @@ def report(
         if progress:
             progress(len(parts), None, "report")
     lead = _lead(surveys, tables)
+    parts += more
     steps = (*steps, Step("report", time.perf_counter() - started, f"this page, {count(len(parts) + 2, 'chapter')}"))
     parts += [_made(steps), _citing(surveys)]
     title = title or "A report on " + ", ".join(path.name for path in given)
