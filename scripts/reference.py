@@ -15,7 +15,22 @@ from skyloom.cli.main import app
 
 DOCS = Path(__file__).parents[1] / "docs"
 PARTS = {
-    "Jobs": ["ingest", "sample", "mock", "export", "train", "profile", "report", "tour"],
+    "Jobs": [
+        "ingest",
+        "sample",
+        "mock",
+        "export",
+        "train",
+        "profile",
+        "simulate",
+        "inpaint",
+        "transfer",
+        "nearest",
+        "score",
+        "score_page",
+        "report",
+        "tour",
+    ],
     "Surveys": ["open", "Survey", "SurveyInfo", "Band", "Cutout"],
     "Training": ["batches"],
     "Errors": ["SkyloomError"],

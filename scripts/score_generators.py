@@ -15,8 +15,6 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
-
 import skyloom as sl
 from skyloom.checkpoint import LOSSES, SHIPPED, STATE, Run, open_run
 from skyloom.data import store
@@ -69,8 +67,8 @@ def card(run: Run, scores: dict) -> str:
     lines = [
         f"# {run.name}\n\nRecipe `{record['recipe']}`, size `{record['size']}`. Licence: BSD-3-Clause, as skyloom.\n",
         f"**Trained on** {facts['images']:,} images, the training side (80 %, by position) of\n\n{sources}\n",
-        f"for {hours:.2f} h ({clock['machine']}), {cpu:.2f} CPU hours, about {cpu * 3.6 * WATTS:.0f} kJ at {WATTS:.0f} W a "
-        "busy core. Again: `scripts/train_weights FOLDER`. "
+        f"for {hours:.2f} h ({clock['machine']}), {cpu:.2f} CPU hours, about {cpu * 3.6 * WATTS:.0f} kJ at {WATTS:.0f} "
+        "W a busy core. Again: `scripts/train_weights FOLDER`. "
         + ", ".join(f"{name} = {value}" for name, value in settings.items() if value not in ("", []))
         + ". Network: " + ", ".join(f"{name} = {value}" for name, value in record["settings"]["net"].items()) + ".\n",
         f"**Makes** {info['shape'][0]} × {info['shape'][1]} pixels of {info['pixel_scale'] or 'no stated size'}"

@@ -1,4 +1,4 @@
-"""What denoisers are held to: right at the ideal denoiser, blind to bad pixels, and L1 is not L2 where light is rare."""
+"""What denoisers are held to: right at the ideal one, blind to bad pixels, and L1 is not L2 where light is rare."""
 
 import math
 

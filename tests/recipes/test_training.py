@@ -14,7 +14,7 @@ import skyloom as sl
 from skyloom.cli.main import app
 from skyloom.data.profiles import read_profiles
 from skyloom.errors import CatalogueError, RecipeError, RequestError, RunError, UnitError
-from skyloom.recipes.training import RECIPES, train
+from skyloom.recipes.training import train
 
 pytest.importorskip("galsim")
 

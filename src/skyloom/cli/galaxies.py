@@ -13,7 +13,7 @@ from skyloom.cli.console import Json, SurveyArgument, finish, job
 from skyloom.cli.described import describe, sentence
 
 WithOption = Annotated[
-    str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, galaxy-zoo, or a run.")
+    str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, or a run.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same bytes.")]
 

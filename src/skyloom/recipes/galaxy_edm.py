@@ -107,12 +107,11 @@ def lesson(recipe: GalaxyEDMRecipe, school: School) -> Lesson:
         )
         return (batch.to(school.device) for batch in stream)
 
-    def judge(candidate: nn.Module) -> float:
-        images = some(read_side(recipe, school, ("calibration",)), scaling).to(school.device)
-        return judged(candidate, objective, images, recipe.seed)
-
     def settle(run: Run) -> None:
-        run.write_facts("average", best_average(run.path, long, judge))
+        unseen = some(read_side(recipe, school, ("calibration",)), scaling).to(school.device)
+        run.write_facts(
+            "average", best_average(run.path, long, lambda one: judged(one, objective, unseen, recipe.seed))
+        )
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
         facts = generator_facts(recipe, sets, scaling, (recipe.lowest * spread, recipe.highest * spread))

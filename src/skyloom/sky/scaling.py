@@ -75,5 +75,5 @@ def facts_of(scaling: Asinh | MinMax) -> dict[str, Any]:
 
 def scaling_of(facts: dict[str, Any]) -> Asinh | MinMax:
     """The scaling that `facts_of` wrote down."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
     return KINDS[values.pop("kind")](**values)

@@ -21,6 +21,7 @@ from skyloom.data.store import Survey
 
 PER_FOLDER = 5000  # files in one folder
 IN_FILES = ("wcs", "sky", "sky_rms")  # columns whose values stand in the headers
+FILLED = {"FILLED": ("filled", np.uint8), "FILLSIG": ("filled_sigma", np.float32)}  # planes of inpainted objects
 _ASCII = str.maketrans(
     {"²": "^2", "σ": " sigma", "×": "x", "…": "...", "–": "-", "−": "-", "’": "'", "µ": "u", "μ": "u"}
 )
@@ -59,6 +60,20 @@ def _hdus(cutout: Cutout, info: SurveyInfo) -> list:
         for name, pixels in images.items():
             hdu = fits.ImageHDU(pixels, header.copy(), name=name, ver=number + 1)
             _set_unit(hdu.header, name, band)
+            hdus.append(hdu)
+        hdus.extend(_filled(cutout, header, number))
+    return hdus
+
+
+def _filled(cutout: Cutout, header: fits.Header, number: int) -> list:
+    """Which pixels of a band were filled by `inpaint`, and their errors; nothing for an object without any."""
+    hdus = []
+    for name, (column, kind) in FILLED.items():
+        values = cutout.columns.get(column)
+        if values is not None and np.size(values) == cutout.flux.size:
+            pixels = np.asarray(values, kind).reshape(cutout.flux.shape)[number]
+            hdu = fits.ImageHDU(pixels, header.copy(), name=name, ver=number + 1)
+            hdu.header["IMAGETYP"] = ("MODEL", "drawn by a generator where 1, not observed")
             hdus.append(hdu)
     return hdus
 

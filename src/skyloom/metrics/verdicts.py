@@ -1,0 +1,256 @@
+"""What each metric says of fake galaxies beside real ones, and of real ones beside as many others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import norm
+
+from skyloom.metrics.classifier import LEAST, classifier_null, classifier_test
+from skyloom.metrics.distances import Distance, Draws, Trial, as_far, judged, unjudged
+from skyloom.metrics.features import frechet_distance, kernel_distance
+from skyloom.metrics.legacy import legacy_distance
+from skyloom.metrics.measured import legacy_bands, shapes, taken
+from skyloom.metrics.memorisation import Memorised, memorisation
+from skyloom.metrics.samples import Frame
+from skyloom.metrics.score import Score
+from skyloom.metrics.spectra import FAINTEST, SkyNoise, noise_spectrum, sky_offsets
+from skyloom.metrics.synthetic_galaxy import colour_distance, effects, property_distances
+
+NULLS = 10  # null pairs of the scores that take long
+SIDE = 1.96  # standard deviations of half a 95 % interval
+WAVES = "mean log power"
+
+
+class Row(NamedTuple):
+    """One line of a comparison. found : see `Distance`; note : what must be known to read it"""
+
+    metric: str
+    found: Distance
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two samples, measured. real : a pool, of which the first n are compared; fake : n
+
+    train, held_out : coarse images of the training set and of what was held out from it, where memorisation is asked
+    """
+
+    frame: Frame
+    rows: Trial
+    real: dict[str, Any]
+    fake: dict[str, Any]
+    seed: int = 0
+    train: np.ndarray | None = None
+    held_out: np.ndarray | None = None
+
+    def compared(self, kind: str) -> tuple[Any, Any]:
+        """One kind of measurement of the n real and the n fake galaxies."""
+        return taken(self.real[kind], self.rows.real[: self.rows.n]), taken(self.fake[kind], self.rows.fake)
+
+
+class Verdict(NamedTuple):
+    """Rows of a table, and the memorisation test in full where it was made."""
+
+    rows: list[Row]
+    memorised: Memorised | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """kinds : what it needs measured; fewest : galaxies of each sample below which it says nothing; says : in words"""
+
+    judge: Callable[[Case], Verdict]
+    kinds: tuple[str, ...]
+    fewest: int
+    says: str
+
+
+def _sgd(case: Case) -> Verdict:
+    real, fake = case.real["photometry"], case.fake["photometry"]
+    found = property_distances(real.properties, fake.properties, case.rows)
+    return Verdict([Row("sgd", one, _lost(found.unmeasured.get(one.name))) for one in (*found.terms, found.total)])
+
+
+def _lost(counts: tuple[int, int] | None) -> str:
+    return f"not measured: {counts[0]} real, {counts[1]} fake" if counts else ""
+
+
+def _sgd_legacy(case: Case) -> Verdict:
+    pool, fake = case.real["legacy"], case.fake["legacy"]
+    found = legacy_distance(pool[case.rows.real[: case.rows.n]], fake[case.rows.fake], seed=case.seed).total
+
+    def total(one: np.ndarray, other: np.ndarray) -> Score:
+        return legacy_distance(one, other, resamples=1).total
+
+    null = _null_of(total, pool, case.rows.null, 5 * NULLS)
+    bands = ", ".join(case.frame.names[k] for k in legacy_bands(case.frame) or ())
+    distance = _beside("published sum", found, null)._replace(low=np.nan, high=np.nan)
+    return Verdict([Row("sgd_legacy", distance, f"published arithmetic, mag plus arcsec; {bands} as g, r, z")])
+
+
+def _effect(case: Case) -> Verdict:
+    found = effects(case.real["photometry"], case.fake["photometry"], case.rows)
+    notes = ["Cohen's d; + where the fake ones are larger", *[""] * (len(found) - 1)]
+    return Verdict([Row("effect", one, note) for one, note in zip(found, notes, strict=True)])
+
+
+def _colours(case: Case) -> Verdict:
+    found = colour_distance(case.real["photometry"], case.fake["photometry"], case.rows)
+    return Verdict([Row("colours", found, "joint normal laws, covariances included")])
+
+
+def _morphology(case: Case) -> Verdict:
+    found = property_distances(shapes(case.real["morphology"]), shapes(case.fake["morphology"]), case.rows)
+    band = case.frame.names[case.frame.reference]
+    terms = [
+        Row("morphology", one, "; ".join(filter(None, [f"in {band}", _lost(found.unmeasured.get(one.name))])))
+        for one in (*found.terms, found.total)
+    ]
+    return Verdict(terms)
+
+
+def _power(case: Case) -> Verdict:
+    pool, (ours, theirs) = case.real["power"], case.compared("power")
+    value, again = (float(_waves(ours, theirs)[0]), _waves(ours, theirs, case.rows.again))
+    known = min(int(np.isfinite(part).all(1).sum()) for part in (ours, theirs))
+    return Verdict([Row("power", judged(WAVES, "dex", known, value, again, _waves(pool, pool, case.rows.null)))])
+
+
+def _waves(real: np.ndarray, fake: np.ndarray, draws: Draws | None = None) -> Float[np.ndarray, "s"]:
+    """Rms difference of mean log power, over bands and frequencies, as `spectra.power_distance` has it."""
+    one, other = (np.ones((1, len(part)), int) for part in (real, fake)) if draws is None else draws[:2]
+    means = []
+    for logs, times in ((real, one), (fake, other)):
+        seen = np.isfinite(logs).all(1)
+        with np.errstate(invalid="ignore"):
+            means.append(times[:, seen] @ logs[seen] / times[:, seen].sum(1, keepdims=True))
+    return np.sqrt(np.mean((means[0] - means[1]) ** 2, 1))
+
+
+def _noise(case: Case) -> Verdict:
+    pool, (ours, theirs) = case.real["noise"], case.compared("noise")
+    known = min(int(np.isfinite(part.rms[:, 0]).sum()) for part in (ours, theirs))
+    once = [noise_spectrum(part)[1] for part in (ours, theirs)]
+    least = FAINTEST * np.max([spectrum.mean(2, keepdims=True) for spectrum in once], 0)
+    again, null = _skies(ours, theirs, case.rows.again, least), _skies(pool, pool, case.rows.null, least)
+    value = float(_dex(once[0], once[1], least)[0])
+    rows = [Row("noise", judged("sky power", "dex", known, value, again, null))]
+    offsets = sky_offsets(ours, theirs, case.seed)
+    others = np.array(
+        [_offsets(taken(pool, one), taken(pool, other)) for one, other in _null_rows(case.rows.null, 100)]
+    )
+    for k, (name, offset) in enumerate(zip(case.frame.names, offsets, strict=True)):
+        rows.append(Row("noise", _signed(f"{name} rms, fake / real", offset.rms, others[:, 0, k])))
+        rows.append(Row("noise", _signed(f"{name} level, fake − real", offset.level, others[:, 1, k])))
+    return Verdict(rows)
+
+
+def _offsets(real: SkyNoise, fake: SkyNoise) -> Float[np.ndarray, "2 c"]:
+    """Ratio of the rms and difference of the levels, as `sky_offsets` has them, without their errors."""
+    ours, theirs, low, high = (_median(part) for part in (real.rms, fake.rms, real.level, fake.level))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([theirs / ours, (high - low) / ours])
+
+
+def _median(values: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "c"]:
+    """Of the galaxies that are known; NaN for none."""
+    known = values[np.isfinite(values).all(1)]
+    return np.median(known, 0) if len(known) else np.full(values.shape[1], np.nan)
+
+
+def _skies(real: SkyNoise, fake: SkyNoise, draws: Draws, least: np.ndarray) -> Float[np.ndarray, "s"]:
+    return _dex(noise_spectrum(real, draws.one)[1], noise_spectrum(fake, draws.other)[1], least)
+
+
+def _dex(real: np.ndarray, fake: np.ndarray, least: np.ndarray) -> Float[np.ndarray, "s"]:
+    """Rms difference of log noise power, over bands and frequencies, as `spectra.noise_distance` has it."""
+    ours, theirs = (np.log10(np.maximum(part, least)) for part in (real, fake))
+    return np.sqrt(np.mean((ours - theirs) ** 2, (1, 2)))
+
+
+def _frechet(case: Case) -> Verdict:
+    return _by_features(case, "frechet", "Fréchet distance", "features", frechet_distance, "random features")
+
+
+def _kernel(case: Case) -> Verdict:
+    return _by_features(case, "kernel", "kernel distance", "features", kernel_distance, "random features")
+
+
+def _inception(case: Case) -> Verdict:
+    note = "features of the encoder given"
+    return _by_features(case, "inception", "Fréchet distance", "inception", frechet_distance, note)
+
+
+def _by_features(case: Case, metric: str, name: str, kind: str, distance: Callable, note: str) -> Verdict:
+    null = _null_of(distance, case.real[kind], case.rows.null, NULLS)
+    return Verdict([Row(metric, _beside(name, distance(*case.compared(kind)), null), note)])
+
+
+def _classifier(case: Case) -> Verdict:
+    real, fake = case.compared("features")
+    score, null = classifier_test(real, fake, case.seed), classifier_null(len(real), len(fake))
+    low, high = score.value - SIDE * score.error, score.value + SIDE * score.error
+    p = float(norm.sf((score.value - null.value) / null.error))
+    found = Distance("area under ROC", score, null, low, min(high, 1.0), p)
+    return Verdict([Row("classifier", found, "random features; 0.5: cannot tell them apart")])
+
+
+def _memorisation(case: Case) -> Verdict:
+    if case.train is None or case.held_out is None:
+        raise ValueError("memorisation needs a training set and a held-out set")
+    found = memorisation(case.fake["coarse"][case.rows.fake], case.train, case.held_out, case.seed)
+    distance = Distance("nearest neighbours", found.ratio, found.null, p=found.p_value)
+    said = f"{len(found.suspects.fake)} suspects; below the null is nearer to REAL than to the held-out set"
+    return Verdict([Row("memorisation", distance, "COPIES: " * found.alarm + said)], found)
+
+
+METRICS: dict[str, Metric] = {
+    "sgd": Metric(_sgd, ("photometry",), 2, "magnitudes, colours and half-light radii, each in its unit, and a sum"),
+    "sgd_legacy": Metric(_sgd_legacy, ("legacy",), 2, "the published Synthetic Galaxy Distance, faults included"),
+    "effect": Metric(_effect, ("photometry",), 2, "Cohen's d of the same properties"),
+    "colours": Metric(_colours, ("photometry",), 3, "magnitude and colours jointly"),
+    "morphology": Metric(_morphology, ("morphology",), 2, "concentration, asymmetry, smoothness, Gini, M20"),
+    "power": Metric(_power, ("power",), 2, "power spectrum of the images"),
+    "noise": Metric(_noise, ("noise",), 2, "power spectrum, rms and level of the sky"),
+    "frechet": Metric(_frechet, ("features",), 3, "Fréchet distance of random features"),
+    "kernel": Metric(_kernel, ("features",), 3, "kernel distance of random features"),
+    "inception": Metric(_inception, ("inception",), 3, "Fréchet distance of an encoder of yours"),
+    "classifier": Metric(_classifier, ("features",), LEAST, "how well a classifier tells fake from real"),
+    "memorisation": Metric(_memorisation, ("coarse",), 2, "copies of training images"),
+}
+
+
+def _null_rows(draws: Draws, most: int) -> list[tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:
+    """Rows of the pool in the first null pairs, those that come twice twice."""
+    pairs = zip(draws.one[:most], draws.other[:most], strict=True)
+    return [tuple(np.repeat(np.arange(len(times)), times) for times in pair) for pair in pairs]  # type: ignore[misc]
+
+
+def _null_of(distance: Callable[..., Score], pool: np.ndarray, draws: Draws, most: int) -> Float[np.ndarray, "s"]:
+    return np.array([distance(pool[one], pool[other]).value for one, other in _null_rows(draws, most)])
+
+
+def _beside(name: str, score: Score, null: np.ndarray) -> Distance:
+    """A distance with the interval of what exceeds the null, at least 0, from its own error."""
+    null = null[np.isfinite(null)]
+    if not (np.isfinite(score.value) and len(null)):
+        return unjudged(name, score.unit, score.n)
+    level = Score(float(null.mean()), float(null.std()), score.unit, score.n)
+    low, high = (max(0.0, score.value - level.value + side * SIDE * score.error) for side in (-1, 1))
+    return Distance(name, score, level, low, high, as_far(score.value, null))
+
+
+def _signed(name: str, score: Score, null: np.ndarray) -> Distance:
+    """A number that may lie on either side of its null."""
+    null = null[np.isfinite(null)]
+    if not (np.isfinite(score.value) and len(null)):
+        return unjudged(name, score.unit, score.n)
+    level = Score(float(null.mean()), float(null.std()), score.unit, score.n)
+    low, high = score.value - SIDE * score.error, score.value + SIDE * score.error
+    return Distance(name, score, level, low, high, as_far(abs(score.value - level.value), np.abs(null - level.value)))
