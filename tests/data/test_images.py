@@ -69,6 +69,7 @@ def test_what_lies_under_a_bad_pixel_changes_nothing(tiny_survey, tmp_path):
     cutouts = list(tiny_survey.read())
     sets = []
     for number, value in enumerate((np.nan, 1e30, 0.0)):
+
         def changed(value=value):
             for cutout in cutouts:
                 flux = np.where(cutout.ivar > 0, cutout.flux, np.float32(value))

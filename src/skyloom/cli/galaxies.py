@@ -12,9 +12,7 @@ import skyloom as sl
 from skyloom.cli.console import Json, SurveyArgument, finish, job
 from skyloom.cli.described import describe, sentence
 
-WithOption = Annotated[
-    str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, or a run.")
-]
+WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, or a run.")]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same bytes.")]
 
 

@@ -104,7 +104,7 @@ def draw_scores(figure: Figure, rows: Sequence[Row], palette: Palette) -> None:
     axes.set_yticks(heights, [in_type(row.found.name) for row in rows], fontsize=8)
     for place in np.flatnonzero(first):
         axes.axhline(heights[place] + 0.75, color=palette.faint, lw=0.6)
-        axes.annotate(rows[place].metric, (0, heights[place]), (-2.3 * 72, 0), ("axes fraction", "data"),
+        axes.annotate(rows[int(place)].metric, (0, heights[place]), (-2.3 * 72, 0), ("axes fraction", "data"),
                       "offset points", fontsize=9, va="center_baseline", weight="bold")  # fmt: skip
     axes.set_ylim(heights[-1] - 0.75, heights[0] + 0.75)
     axes.set_xscale("symlog", linthresh=LINEAR, linscale=1.2)
