@@ -81,8 +81,8 @@ def transfer(
     and unit, sky 0, and the source's object ids; images in other pixels are resampled, and its notes say so.
     Raises RequestError for a strength outside 0 to 1 or a source that does not suit, StoreError if `out` is taken.
     Source: Smith et al. 2022, MNRAS 511, 1808, arXiv:2111.01713, §4.3.
-    We differ: the way back is the deterministic solver of Karras et al. 2022, arXiv:2206.00364, in any number of
-    steps, and pictures are brought to the brightness of a galaxy first.
+    We differ: the way back is deterministic (DPM-Solver++, Lu et al. 2022, arXiv:2211.01095) and takes few steps;
+    pictures are brought to the brightness of a galaxy first.
     """
     if not 0 <= strength <= 1:
         raise RequestError(f"strength={strength}: 0 leaves an image as it is, 1 leaves nothing of it; give one between")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -18,7 +18,7 @@ STRENGTH = 0.03  # of the fit over the pull of the weights to 0 (scikit-learn's 
 LEAST = 2 * FOLDS  # galaxies in each sample
 
 
-def classifier_test(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m d"], seed: int = 0) -> Score:
+def classifier_test(real: Float[np.ndarray, "n d"], fake: Float[np.ndarray, "m D"], seed: int = 0) -> Score:
     """The probability that a classifier finds the fake one of a real and a fake galaxy it has not seen (ROC area).
 
     A logistic regression on the standardised features and their squares, cross-validated five times; 0.5 says that it
@@ -61,7 +61,7 @@ def _terms(scaler: StandardScaler, features: Float[np.ndarray, "n d"]) -> Float[
     return np.concatenate([scaled, scaled**2 - 1], 1)
 
 
-def _area(real: Float[np.ndarray, "n"], fake: Float[np.ndarray, "m"]) -> tuple[float, float]:
+def _area(real: Shaped[np.ndarray, "n"], fake: Shaped[np.ndarray, "m"]) -> tuple[float, float]:
     """The share of pairs in which the fake one is the more suspicious, ties half, and its variance."""
     n, m = len(real), len(fake)
     ranks = rankdata(np.concatenate([real, fake]))

@@ -41,7 +41,7 @@ def random_features(images: Float32[np.ndarray, "n c h w"], seed: int = 0) -> Fl
     return found
 
 
-def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Score:
+def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m D"]) -> Score:
     """|Δ mean|² + tr(A + B − 2 (A½ B A½)½) for the means and covariances A, B of two samples of features.
 
     In squared units of the features; 0 for equal samples. It is biased: two samples of one population lie apart, by
@@ -60,7 +60,7 @@ def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -
     return Score(max(value, 0.0), _jackknife_error(without_a, without_b), "", min(len(a), len(b)))
 
 
-def kernel_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> Score:
+def kernel_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m D"]) -> Score:
     """Squared maximum mean discrepancy of two samples of features under the kernel (x·y/d + 1)³.
 
     Unbiased: 0 on average, and as often below, for samples of one population of any size. The error is a jackknife

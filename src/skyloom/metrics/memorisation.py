@@ -57,8 +57,8 @@ class Memorised(NamedTuple):
 
 def memorisation(
     fake: Float32[np.ndarray, "n c h w"],
-    train: Float32[np.ndarray, "t c h w"],
-    held_out: Float32[np.ndarray, "u c h w"],
+    train: Float32[np.ndarray, "t C H W"],
+    held_out: Float32[np.ndarray, "u C H W"],
     seed: int = 0,
     relabellings: int = RELABELLINGS,
 ) -> Memorised:
@@ -107,7 +107,7 @@ def memorisation(
 
 
 def neighbours(
-    fake: Float32[np.ndarray, "n c h w"], train: Float32[np.ndarray, "t c h w"], k: int = 1
+    fake: Float32[np.ndarray, "n c h w"], train: Float32[np.ndarray, "t C H W"], k: int = 1
 ) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
     """The k nearest images of `train` to each of `fake`, nearest first: their places and distances.
 
@@ -237,7 +237,7 @@ def _suspects(
     return Suspects(fakes, index[here], distance[here], np.exp(-most[fakes]))
 
 
-def _require_comparable(*sets: Float32[np.ndarray, "n c h w"]) -> None:
+def _require_comparable(*sets: np.ndarray) -> None:
     shapes = {images.shape[1:] for images in sets}
     if len(shapes) > 1 or min(map(len, sets)) == 0:
         raise RequestError(f"sets of shapes {', '.join(str(one.shape) for one in sets)}; compare images of one shape")

@@ -62,7 +62,7 @@ class _Ellipse(NamedTuple):
     angle: float = 0.0
 
 
-def morphology(flux: Float[np.ndarray, "n h w"], noise: Float[np.ndarray, "n"]) -> Morphology:
+def morphology(flux: Float[np.ndarray, "n h w"], noise: Float[np.ndarray, "m"]) -> Morphology:
     """CAS, Gini and M20 of the galaxy in the middle of each image.
 
     flux : one band, sky-subtracted; bad pixels are not finite. noise : rms of the sky per pixel, in the same unit
@@ -78,7 +78,7 @@ def morphology(flux: Float[np.ndarray, "n h w"], noise: Float[np.ndarray, "n"]) 
     return Morphology(*np.array(found, float).reshape(-1, len(Morphology._fields)).T)
 
 
-def segmented(flux: Float[np.ndarray, "n h w"], noise: Float[np.ndarray, "n"]) -> Int8[np.ndarray, "n h w"]:
+def segmented(flux: Float[np.ndarray, "n h w"], noise: Float[np.ndarray, "m"]) -> Int8[np.ndarray, "n h w"]:
     """SKY, GALAXY or OTHER: what each pixel shows. Bad pixels, which are not finite, are OTHER.
 
     Sources are connected pixels above the noise of one pixel after a Gaussian filter; the galaxy is the brightest in

@@ -97,7 +97,7 @@ def power_spectra(flux: Float[np.ndarray, "n c h w"]) -> Spectra:
 
 
 def power_distance(
-    real: Float[np.ndarray, "n c h w"], fake: Float[np.ndarray, "m c h w"], resamples: int = RESAMPLES, seed: int = 0
+    real: Float[np.ndarray, "n c h w"], fake: Float[np.ndarray, "m C H W"], resamples: int = RESAMPLES, seed: int = 0
 ) -> Score:
     """Rms difference [dex] of two samples' mean log₁₀ power, over the bands and over 0 < k ≤ 0.5 cycles/pixel.
 
@@ -192,7 +192,7 @@ def noise_spectrum(
 
 
 def noise_distance(
-    real: Float[np.ndarray, "n c h w"], fake: Float[np.ndarray, "m c h w"], resamples: int = RESAMPLES, seed: int = 0
+    real: Float[np.ndarray, "n c h w"], fake: Float[np.ndarray, "m C H W"], resamples: int = RESAMPLES, seed: int = 0
 ) -> Score:
     """Rms difference [dex] of the power of two samples' sky noise, over the bands and over k up to 0.5 cycles/pixel.
 

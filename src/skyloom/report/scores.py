@@ -148,7 +148,7 @@ def _line(row: Row, first: bool) -> tuple[str, ...]:
     sigmas = _sigmas(row)
     return (
         f"<b>{escape(row.metric)}</b>" if first else "",
-        escape(found.name),
+        escape(found.name).replace("R_e", "<i>R</i><sub>e</sub>"),
         f"<small>{escape(row.note)}</small>",
         f"{_with_error(found.score)}{'&nbsp;' if found.score.unit else ''}{escape(found.score.unit)}",
         _with_error(found.null),

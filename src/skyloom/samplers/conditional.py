@@ -18,6 +18,8 @@ from skyloom.samplers.solvers import Denoiser, dpm_solver
 
 Rng = torch.Generator | Sequence[torch.Generator]  # one for all images, or one for each equal share of the batch
 
+SLACK, LEAP = 0.05, 3.0  # with these networks are safe; 0.03 was not
+
 
 def normal(like: Float[Tensor, "b c h w"], rng: Rng) -> Float[Tensor, "b c h w"]:
     """Unit noise, drawn on the CPU, so that every device sees the same; a share's noise is that of its own rng."""
@@ -68,13 +70,15 @@ def posterior(
     mask: Bool[Tensor, "#b #c h w"],
     iterations: int = 3,
     error: Float[Tensor, "#b #c #h #w"] | None = None,
+    slack: float = SLACK,
+    leap: float = LEAP,
 ) -> Iterator[Float[Tensor, "b c h w"]]:
     """`dpm_solver` on the denoiser that is told of the known pixels; `*_, images = posterior(...)`.
 
-    noise : unit variance; sigmas : falling, the last one 0; iterations : see `conditioned`
+    noise : unit variance; sigmas : falling, the last one 0; iterations, slack, leap : see `conditioned`
     Source: see `conditioned`. We differ: as there; and a solver of second order, so that few steps do.
     """
-    told = conditioned(denoiser, known, mask, iterations, error)
+    told = conditioned(denoiser, known, mask, iterations, error, slack, leap)
     known, _ = _prepared(known, mask, error)
     for number, x in enumerate(dpm_solver(told, sigmas[0].to(noise) * noise, sigmas), 2):
         yield x if number < len(sigmas) else torch.where(mask, x, known)
@@ -86,13 +90,19 @@ def conditioned(
     mask: Bool[Tensor, "#b #c h w"],
     iterations: int = 3,
     error: Float[Tensor, "#b #c #h #w"] | None = None,
+    slack: float = SLACK,
+    leap: float = LEAP,
 ) -> Denoiser:
     """The mean of the clean images given the noisy one *and* the known pixels, for any sampler of this room.
 
-    iterations : of conjugate gradients, one gradient through the denoiser each; 3 leave a few per cent of a σ
+    iterations : of conjugate gradients, one gradient through the denoiser each; 3 leave a tenth or two of a σ
+    slack : error that every known pixel is granted besides, as a share of the level's variance
+    leap : largest change of a pixel that being told may make, in units of the level
 
-    D(x, σ) + V Aᵀ (A V Aᵀ + error²)⁻¹ (known − A D(x, σ)), where A picks the known pixels and V = σ² ∂D/∂x is the
-    covariance of the clean image given x (Tweedie's formula). Exact for a Gaussian once the iterations have converged.
+    D(x, σ) + V Aᵀ (A V Aᵀ + error² + slack σ²)⁻¹ (known − A D(x, σ)), where A picks the known pixels and V = σ² ∂D/∂x is
+    the covariance of the clean image given x (Tweedie's formula). Exact for a Gaussian with slack 0 and leap ∞, once the
+    iterations have converged. A network's derivative is not quite a covariance: without these two, a direction in which
+    it is small or negative by mistake is followed without end. Both lose their force as the level falls.
     Source: moment-matching posterior sampling, Rozet et al. 2024, arXiv:2405.13712. Diffusion posterior sampling
     (Chung et al. 2023, arXiv:2209.14687) and pseudo-inverse guidance (Song et al. 2023, ICLR) have a number for V.
     We differ: the iterations carry V times their solution along, which saves the last gradient.
@@ -103,19 +113,22 @@ def conditioned(
     def told(x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"]) -> Float[Tensor, "b c h w"]:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            mean = denoiser(x, sigma)
-        level, clean = sigma.to(x).reshape(-1, 1, 1, 1) ** 2, mean.detach()
+            told_by_noise = denoiser(x, sigma)
+        root = sigma.to(x).reshape(-1, 1, 1, 1)
+        level, mean = root**2, told_by_noise.detach()
+        clean = mean
+        granted = error**2 + slack * level
         left = seen * (known - clean)
         towards, size = left, _dot(left, left)
         for _ in range(iterations):
-            (slope,) = torch.autograd.grad(mean, x, towards, retain_graph=True)
+            (slope,) = torch.autograd.grad(told_by_noise, x, towards, retain_graph=True)
             spread = level * slope
-            image = seen * spread + error**2 * towards
-            length = _ratio(size, _dot(towards, image))
-            clean, left = clean + length * spread, left - length * image
+            own = _dot(towards, granted * towards)
+            length = _ratio(size, _dot(towards, spread).clamp(min=0) + own)
+            clean, left = clean + length * spread, left - length * (seen * spread + granted * towards)
             size, before = _dot(left, left), size
             towards = left + _ratio(size, before) * towards
-        return clean
+        return mean + (clean - mean).clamp(-leap * root, leap * root)
 
     return told
 
