@@ -200,7 +200,8 @@ def noise_distance(
     where the real one is white, is far. Power below 1/1000 of the larger variance counts as that. Score.n is the number
     of images with LEAST pixels of sky, in the smaller sample. The error is a bootstrap over images.
     Null: of disjoint real samples as large; above 0, and falling as 1/√n.
-    Blind to galaxies, to the level of the sky (`sky_offsets`) and to anything smoother than 16 pixels.
+    Blind to galaxies, to the level of the sky (`sky_offsets`) and to anything smoother than 16 pixels; but the wings of
+    one that fills its cutout pass for noise.
     """
     if real.shape[1] != fake.shape[1]:
         raise RequestError(f"images of {real.shape[1]} and {fake.shape[1]} bands; compare equal ones")
