@@ -12,9 +12,11 @@ from skyloom.data import store
 from skyloom.data.cutout import Band, Cutout, SurveyInfo
 from skyloom.errors import RequestError, UnitError
 from skyloom.metrics.comparison import score
+from skyloom.metrics.distances import Distance
 from skyloom.metrics.samples import drawn, matched
+from skyloom.metrics.score import Score
 from skyloom.metrics.spectra import noise_distance, power_distance
-from skyloom.metrics.verdicts import METRICS
+from skyloom.metrics.verdicts import METRICS, Row
 
 SIDE, NOISE = 32, 0.5
 BANDS = tuple(Band(name, zero_point=25.0, unit="flux") for name in "gri")
@@ -108,6 +110,20 @@ def test_the_table_and_the_text_hold_every_row(compared):
     text = str(compared)
     assert all(row.found.name in text for row in compared.rows)
     assert "120 of fake.lance beside 120 of real.lance" in text and "Left out: memorisation" in text
+
+
+@pytest.mark.parametrize(
+    "value, error, text",
+    [
+        (1.00034, 0.00083, "1.00034 ± 0.00083"),
+        (12.34, 5.6, "12.3 ± 5.6"),
+        (0.5, np.nan, "0.5"),
+        (np.nan, np.nan, "nan"),
+    ],
+)
+def test_numbers_are_written_to_the_digits_that_their_errors_leave(compared, value, error, text):
+    found = replace(compared, rows=(Row("sgd", Distance("g", Score(value, error, "", 9), Score(0, 1, "", 9))),))
+    assert f"sgd     g  {text} " in str(found)
 
 
 def test_what_was_drawn_and_measured_is_there_for_histograms(compared, real):

@@ -89,7 +89,10 @@ def score(
     held_out: Annotated[
         Path | None, typer.Option(help="Real galaxies not trained on, where REAL are those trained on: memorisation.")
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="How many of each; all that there are if not given.")] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", help="How many of each; all fakes, at most half of the real ones, if not given."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with figures, .html; or a table.")] = None,
     seed: SeedOption = 0,
     as_json: Json = False,

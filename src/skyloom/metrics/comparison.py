@@ -22,6 +22,7 @@ from skyloom.metrics.measured import Encoder, Progress, legacy_bands, lens, meas
 from skyloom.metrics.memorisation import Memorised
 from skyloom.metrics.photometry import Property
 from skyloom.metrics.samples import Frame, Sample, drawn, like
+from skyloom.metrics.score import Score
 from skyloom.metrics.verdicts import METRICS, Case, Row
 
 NUMBERS = ("value", "error", "low", "high", "null", "null_error", "sigmas", "p")
@@ -215,7 +216,15 @@ def _numbers(row: Row) -> tuple[float, ...]:
 def _cells(row: Row) -> tuple[str, ...]:
     found = row.found
     unit = f" {found.score.unit}" if found.score.unit else ""
-    value, null = (f"{one.value:.3g} ± {one.error:.1g}" for one in (found.score, found.null))
+    value, null = (_written(one) for one in (found.score, found.null))
     between = f"{found.low:.3g} to {found.high:.3g}" if np.isfinite(found.low) else ""
     sigmas, p = f"{found.sigmas:+.1f}", f"{found.p:.2g}"
     return row.metric, found.name, value + unit, null, sigmas, p, between, str(found.score.n), row.note
+
+
+def _written(number: Score) -> str:
+    """`0.0436 ± 0.0231`: as many digits as the error has a meaning for."""
+    if not number.error > 0:
+        return f"{number.value:.3g}"
+    digits = int(np.clip(1 - np.floor(np.log10(number.error)), 0, 6))
+    return f"{number.value:.{digits}f} ± {number.error:.{digits}f}"

@@ -237,12 +237,13 @@ def _null_of(distance: Callable[..., Score], pool: np.ndarray, draws: Draws, mos
 
 
 def _beside(name: str, score: Score, null: np.ndarray) -> Distance:
-    """A distance with the interval of what exceeds the null, at least 0, from its own error."""
+    """A distance with the interval of what exceeds the null, at least 0, from its own error or the null's."""
     null = null[np.isfinite(null)]
     if not (np.isfinite(score.value) and len(null)):
         return unjudged(name, score.unit, score.n)
     level = Score(float(null.mean()), float(null.std()), score.unit, score.n)
-    low, high = (max(0.0, score.value - level.value + side * SIDE * score.error) for side in (-1, 1))
+    error = max(score.error, level.error)
+    low, high = (max(0.0, score.value - level.value + side * SIDE * error) for side in (-1, 1))
     return Distance(name, score, level, low, high, as_far(score.value, null))
 
 

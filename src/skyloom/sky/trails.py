@@ -25,7 +25,8 @@ FULL = 3.0  # S/N that one of these parts adds at most: a galaxy is no trail
 LIKELY = 4.0  # S/N of a line from which it is looked at
 TRIED, MOST = 8, 6  # lines looked at in one go, and trails found, at most in one image
 PARTS = 10  # that a line is then cut into
-EXTREMES = 2  # brightest and darkest parts that do not count: a galaxy lies on the line, or on its flanks
+FEWEST = 5  # parts that must have dark flanks: the rest lie on galaxies
+FLANK = 2.0  # a flank is dark below this [rms], or below the trail's own light
 SURE, FAINT = 5.5, 3.5  # S/N of the other parts that makes a trail, and the same trail in another band
 EVEN = 0.3  # least light of either end of a trail, and of its dull parts, in terms of the middle's
 LONG = 100  # a trail that ends inside the image is no shorter than this [pixel], nor than 25 of its half-widths
@@ -328,7 +329,10 @@ def _judged(strip: Float[np.ndarray, "t d"], line: Line, half_width: float, sure
 
 
 def _above_flanks(strip, half_width: float, parts: int) -> tuple[Float[np.ndarray, "p"], Float[np.ndarray, "p"]]:
-    """Mean light of each part above its brighter flank, and its error; NaN where a part or a flank has no pixels."""
+    """Mean light of each part above its brighter flank, and its error.
+
+    NaN where a flank has no pixels, or is itself so bright that a galaxy lies there.
+    """
     place = np.arange(strip.shape[1]) - strip.shape[1] // 2
     core = np.abs(place) <= max(0.6 * half_width, 1.0)
     sides = [(side * place > half_width + 1) & (side * place <= 2 * half_width + 6) for side in (-1, 1)]
@@ -341,7 +345,10 @@ def _above_flanks(strip, half_width: float, parts: int) -> tuple[Float[np.ndarra
     count = np.isfinite(light).sum(0)
     with np.errstate(all="ignore"):
         middle, error = np.nansum(light, 0) / count, 1 / np.sqrt(count)
-    return middle - np.fmax(left, right), np.hypot(error, np.fmin(left_error, right_error))
+    flank = np.maximum(left, right)
+    excess = middle - flank
+    dark = flank < np.maximum(FLANK, excess)
+    return np.where(dark, excess, np.nan), np.where(dark, np.hypot(error, np.minimum(left_error, right_error)), np.nan)
 
 
 def _snr_if_even(excess: Float[np.ndarray, "p"], error: Float[np.ndarray, "p"]) -> float:
@@ -349,14 +356,14 @@ def _snr_if_even(excess: Float[np.ndarray, "p"], error: Float[np.ndarray, "p"]) 
 
     So for a galaxy, an edge-on one too, which is faint at either end, and for sources that stand in a row.
     """
-    known = np.isfinite(excess + error)
-    ends = [excess[part][known[part]] for part in (np.s_[:3], np.s_[-3:])]
-    inner = excess[3:-3][known[3:-3]]
-    if known.sum() < PARTS - 2 or min(map(len, (*ends, inner))) == 0:
+    known = np.isfinite(excess)
+    if known.sum() < FEWEST:
         return 0.0
-    usual = np.flatnonzero(known)[np.argsort(excess[known])][EXTREMES:-EXTREMES]
+    first, inner, last = (float(np.median(part)) for part in np.array_split(excess[known], 3))
+    order = np.argsort(excess[known])
+    usual = np.flatnonzero(known)[order][len(order) // 4 : len(order) - len(order) // 4]
     middle, noise = float(np.median(excess[usual])), float(error[usual].mean())
-    even = min(map(np.median, ends)) > EVEN * np.median(inner) and excess[usual[0]] + noise > EVEN * middle
+    even = min(first, last) > EVEN * inner and excess[usual[0]] + noise > EVEN * middle
     return middle * np.sqrt(len(usual)) / (1.25 * noise) if even else 0.0
 
 
