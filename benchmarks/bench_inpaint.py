@@ -29,7 +29,8 @@ from skyloom.infer.inpaint import inpaint
 from skyloom.infer.rows import sky_of
 from skyloom.metrics.inpainting import Case, Recovery, biharmonic, linear, recovery
 from skyloom.recipes.lesson import splits_of
-from skyloom.sky.trails import Trail, draw_trail, find_trails, random_trail
+from skyloom.sky.trail_search import find_trails
+from skyloom.sky.trails import Trail, draw_trail, random_trail
 
 ARCSEC = 3.0  # diameter of the aperture
 BRIGHT = ((3, 10), (10, np.inf), (3, np.inf))  # true flux of the pixels compared [rms]

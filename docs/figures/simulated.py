@@ -1,4 +1,4 @@
-"""docs/figures/simulated.md: how the galaxies of the shipped generators compare with real ones, from their scores.json.
+"""docs/figures/simulated.inc: galaxies of the shipped generators beside real ones, from their scores.json.
 
 python docs/figures/simulated.py
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from skyloom.checkpoint import open_run
 from skyloom.infer.generator import generators
 
-OUT = Path(__file__).with_suffix(".md")
+OUT = Path(__file__).with_suffix(".inc")
 SHOWN = {
     ("sgd", "r"): "W of r", ("sgd", "g − r"): "W of g − r", ("sgd", "R_e"): "W of R_e",
     ("sgd", "sum"): "SGD, scale-free",

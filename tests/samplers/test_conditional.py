@@ -169,7 +169,7 @@ def test_the_noise_of_a_share_depends_on_its_own_generator_alone():
 
 
 def test_a_denoiser_whose_derivative_is_no_covariance_does_not_run_away():
-    """Its derivative is turned and, here and there, of the wrong sign: told or not, no pixel leaps over three levels."""
+    """Its derivative is turned and here and there of the wrong sign: told or not, no pixel leaps over three levels."""
 
     def crooked(x, sigma):
         return ideal(x, sigma) + 0.2 * torch.roll(x, 1, -1) - 0.3 * x.flip(-2)

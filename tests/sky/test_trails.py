@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skyloom.sky.trails import Trail, draw_trail, find_trails, lines, random_trail
+from skyloom.sky.trail_search import find_trails, lines
+from skyloom.sky.trails import Trail, draw_trail, random_trail
 
 SHAPE = (64, 64)
 

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from skyloom.data.cutout import Cutout
-from skyloom.infer.frames import Frame, cut, frames, put
+from skyloom.infer.frames import Frame, cut, frames, kept, put
 from skyloom.infer.generator import Generator, Match
 from skyloom.infer.simulate import sigmas_for
 from skyloom.samplers.conditional import normal, posterior, repaint
@@ -68,10 +68,10 @@ class Filler:
         level, rms = (values[:, None, None] for values in sky)
         seen = (cutout.ivar > 0) & ~mask & np.isfinite(level)
         with np.errstate(invalid="ignore"):
-            light = self.match.enter(np.where(seen, cutout.flux - level, 0).astype(np.float32))
+            entered = self.match.enter(np.where(seen, cutout.flux - level, 0).astype(np.float32))
         noise = self.match.enter(np.broadcast_to(rms, (len(rms), 1, 1)))[:, 0, 0]
-        unknown = np.isnan(light) | ~(self.match.enter(seen.astype(np.float32)) > 0)
-        light, unknown = torch.from_numpy(np.nan_to_num(light)), torch.from_numpy(unknown)
+        unknown = torch.from_numpy(np.isnan(entered) | ~(self.match.enter(seen.astype(np.float32)) > 0))
+        light = torch.from_numpy(np.nan_to_num(entered))
         more, less = self._unlike(noise)
         rng = torch.Generator().manual_seed(key(self.seed, cutout.object_id))
         canvas = light.expand(self.samples, *light.shape)
@@ -79,8 +79,7 @@ class Filler:
             canvas = canvas + less * normal(canvas, rng)
         scaled = self.generator.scaling.scaled
         error = (scaled(light + more) - scaled(light - more)) / 2
-        fill = mask.any(0)
-        left = frames(fill, self.generator.info.shape, self.generator.multiple)
+        left = frames(np.asarray(mask.any(0)), self.generator.info.shape, self.generator.multiple)
         return _Task(scaled(canvas).contiguous(), unknown, error, left, rng)
 
     def _unlike(self, noise: np.ndarray) -> tuple[Float[Tensor, "g 1 1"], Float[Tensor, "g 1 1"]]:
@@ -88,8 +87,8 @@ class Filler:
         ours = np.array(self.generator.noise)
         known = np.isfinite(noise) & (np.maximum(noise, ours) > ALIKE * np.minimum(noise, ours))
         excess = np.where(known, noise**2 - ours**2, 0.0)
-        more, less = (np.sqrt(np.maximum(sign * excess, 0)) for sign in (1, -1))
-        return tuple(torch.from_numpy(part.astype(np.float32))[:, None, None] for part in (more, less))
+        more, less = (torch.from_numpy(np.sqrt(np.maximum(sign * excess, 0)).astype(np.float32)) for sign in (1, -1))
+        return more[:, None, None], less[:, None, None]
 
     def _draw(self, tasks: list[_Task]) -> None:
         """Look at the next frame of each object, all objects in one batch."""
@@ -110,10 +109,9 @@ class Filler:
         given = (self.denoiser, noise, sigmas, known, unknown.to(self.device))
         *_, drawn = posterior(*given, **common) if self.method == "posterior" else repaint(*given, rngs, **common)
         for (task, frame), piece in zip(looks, drawn.cpu().split(self.samples), strict=True):
-            put(task.canvas, piece, frame, task.unknown)
-            kept = torch.zeros_like(task.unknown)
-            kept[(slice(None), *frame.keep)] = True
-            task.unknown &= ~kept
+            decided = kept(frame, task.unknown.shape)
+            put(task.canvas, piece, frame, task.unknown & decided)
+            task.unknown &= ~decided
 
     def _written(self, cutout: Cutout, mask: np.ndarray, level: np.ndarray, canvas: Tensor) -> Cutout:
         flux = self.match.leave(self.generator.scaling.flux(canvas).numpy(), len(mask)).astype(np.float64)
@@ -132,9 +130,8 @@ class Filler:
 def filled_columns(cutout: Cutout, mask: np.ndarray | None = None, sigma: np.ndarray | None = None) -> dict[str, Any]:
     """What a survey says of filled pixels; those filled earlier are remembered."""
     filled, errors = (np.zeros(cutout.flux.size, kind) for kind in (np.uint8, np.float32))
-    before = cutout.columns.get("filled")
-    if before is not None:
-        filled[:], errors[:] = before, cutout.columns["filled_sigma"]
+    if cutout.columns.get("filled") is not None:
+        filled[:], errors[:] = (np.asarray(cutout.columns[name]) for name in ("filled", "filled_sigma"))
     if mask is not None:
         filled[mask.ravel()], errors[mask.ravel()] = 1, sigma
     if not filled.any():
@@ -154,8 +151,9 @@ def sky_outside(cutout: Cutout, mask: Bool[np.ndarray, "c h w"]) -> tuple[np.nda
     level, rms = stored_sky(cutout)
     if np.isfinite(level).all():
         return level, rms
-    measured = sky_level(cutout.flux, np.where(mask, 0, cutout.ivar))
-    return tuple(np.where(np.isfinite(level), kept, new) for kept, new in zip((level, rms), measured, strict=True))
+    stated = np.isfinite(level)
+    level_outside, rms_outside = sky_level(cutout.flux, np.where(mask, 0, cutout.ivar))
+    return np.where(stated, level, level_outside), np.where(stated, rms, rms_outside)
 
 
 def key(seed: int, object_id: str) -> int:

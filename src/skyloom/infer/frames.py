@@ -34,18 +34,16 @@ def frames(fill: Bool[np.ndarray, "h w"], known: tuple[int, int], multiple: int)
     sides = [_rounded(side, multiple) for side in known]
     if all(side <= ROOM * size for side, size in zip(fill.shape, sides, strict=True)):
         sides = [max(size, _rounded(side, multiple)) for side, size in zip(fill.shape, sides, strict=True)]
-        first = [-((size - side) // 2) for size, side in zip(sides, fill.shape, strict=True)]
-        return [Frame(*first, *sides, keep=(slice(0, fill.shape[0]), slice(0, fill.shape[1])))]
-    left, found = fill.copy(), []
-    while left.any():
-        row, column = np.argwhere(left)[0]
-        starts = [
-            _placed(int(row) - sides[0] // 4, sides[0], fill.shape[0]),
-            _placed(int(column) - sides[1] // 2, sides[1], fill.shape[1]),
-        ]
-        keep = [_middle(*one) for one in zip(starts, sides, fill.shape, strict=True)]
-        found.append(Frame(*starts, *sides, keep=(keep[0], keep[1])))
-        left[keep[0], keep[1]] = False
+        top, left = (-((size - side) // 2) for size, side in zip(sides, fill.shape, strict=True))
+        return [Frame(top, left, sides[0], sides[1], keep=(slice(0, fill.shape[0]), slice(0, fill.shape[1])))]
+    remaining, found = fill.copy(), []
+    while remaining.any():
+        row, column = np.argwhere(remaining)[0]
+        top = _placed(int(row) - sides[0] // 4, sides[0], fill.shape[0])
+        left = _placed(int(column) - sides[1] // 2, sides[1], fill.shape[1])
+        keep = (_middle(top, sides[0], fill.shape[0]), _middle(left, sides[1], fill.shape[1]))
+        found.append(Frame(top, left, sides[0], sides[1], keep))
+        remaining[keep] = False
     return found
 
 
@@ -73,14 +71,19 @@ def cut(image: Tensor, frame: Frame, beyond: float | bool) -> Tensor:
     return out
 
 
+def kept(frame: Frame, shape: tuple[int, ...]) -> Bool[Tensor, "h w"]:
+    """The pixels of an image of a shape whose result a frame decides."""
+    pixels = torch.zeros(shape[-2:], dtype=torch.bool)
+    pixels[frame.keep] = True
+    return pixels
+
+
 def put(image: Tensor, piece: Tensor, frame: Frame, where: Tensor) -> None:
-    """Write a piece (…, height, width) into an image where `where` (…, h, w) is true and the frame keeps its result."""
+    """Write a piece (…, height, width) into an image where `where` (…, h, w) is true."""
     there, here = _overlap(frame, image.shape[-2:])
     whole = image.clone()
     whole[(..., *here)] = piece[(..., *there)]
-    kept = torch.zeros(image.shape[-2:], dtype=torch.bool)
-    kept[frame.keep] = True
-    image.copy_(torch.where(where & kept, whole, image))
+    image.copy_(torch.where(where, whole, image))
 
 
 def _overlap(frame: Frame, shape) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

@@ -16,7 +16,7 @@ from skyloom.data.headers import FITS_SUFFIXES, open_fits
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError, SourceError
 from skyloom.infer.rows import sky_of
-from skyloom.sky.trails import find_trails
+from skyloom.sky.trail_search import find_trails
 
 FOUND = ("trails", "bad")  # masks that come from the images themselves
 ARRAYS = (".npy", ".npz")

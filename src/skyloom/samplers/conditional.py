@@ -99,10 +99,10 @@ def conditioned(
     slack : error that every known pixel is granted besides, as a share of the level's variance
     leap : largest change of a pixel that being told may make, in units of the level
 
-    D(x, σ) + V Aᵀ (A V Aᵀ + error² + slack σ²)⁻¹ (known − A D(x, σ)), where A picks the known pixels and V = σ² ∂D/∂x is
-    the covariance of the clean image given x (Tweedie's formula). Exact for a Gaussian with slack 0 and leap ∞, once the
-    iterations have converged. A network's derivative is not quite a covariance: without these two, a direction in which
-    it is small or negative by mistake is followed without end. Both lose their force as the level falls.
+    D(x, σ) + V Aᵀ (A V Aᵀ + error² + slack σ²)⁻¹ (known − A D(x, σ)), where A picks the known pixels and V = σ² ∂D/∂x
+    is the covariance of the clean image given x (Tweedie's formula). Exact for a Gaussian with slack 0 and leap ∞, once
+    the iterations have converged. A network's derivative is not quite a covariance: without these two, a direction in
+    which it is small or negative by mistake is followed without end. Both lose their force as the level falls.
     Source: moment-matching posterior sampling, Rozet et al. 2024, arXiv:2405.13712. Diffusion posterior sampling
     (Chung et al. 2023, arXiv:2209.14687) and pseudo-inverse guidance (Song et al. 2023, ICLR) have a number for V.
     We differ: the iterations carry V times their solution along, which saves the last gradient.
