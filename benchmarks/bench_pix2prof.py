@@ -22,7 +22,7 @@ import torch
 from _bench import Timing, best_of, environment
 from torch.utils.flop_counter import FlopCounterMode
 
-from skyloom.infer.profiles import keep_freed_memory
+from skyloom.infer.side_by_side import keep_freed_memory
 from skyloom.nn.pix2prof import Pix2Prof, Pix2ProfConfig
 from skyloom.nn.resnet import Stem, fast
 

@@ -33,9 +33,10 @@ from skyloom.metrics.matching import interpolated, pairs, ragged
 from skyloom.metrics.profiles import Points, deviations, profile_medians
 from skyloom.metrics.references import truth_table
 from skyloom.metrics.score import spread
-from skyloom.report.bands import by_wavelength, reference_band
+from skyloom.report.bands import reference_band
 from skyloom.report.distributions import plain
 from skyloom.report.drawing import PAPER, drawn
+from skyloom.sky.wavelengths import by_wavelength
 
 LIMIT = 26.5  # [mag/arcsec²], the limiting surface brightness of SDSS
 ISOPHOTE = 23.5  # [mag/arcsec²] whose radius is the size in 2.6

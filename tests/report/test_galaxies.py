@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import skyloom as sl
-from skyloom.report.bands import by_wavelength, colour_bands, reference_band
+from skyloom.report.bands import colour_bands, reference_band
 from skyloom.report.galaxies import composite, look_of, picture
 from skyloom.report.portraits import crop
+from skyloom.sky.wavelengths import by_wavelength
 
 
 def field(seed=0, size=48):

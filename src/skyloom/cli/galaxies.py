@@ -11,6 +11,7 @@ import typer
 import skyloom as sl
 from skyloom.cli.console import Json, SurveyArgument, finish, job
 from skyloom.cli.described import describe, sentence
+from skyloom.report.destination import page_destination
 
 WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, or a run.")]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same bytes.")]
@@ -93,12 +94,14 @@ def score(
         int | None,
         typer.Option("--n", help="How many of each; all fakes, at most half of the real ones, if not given."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with figures, .html; or a table.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A page with figures, .html.")] = None,
     seed: SeedOption = 0,
     as_json: Json = False,
 ) -> None:
     """Compare FAKE with REAL: every score with its error, its n, and what real galaxies score against each other."""
     with job(as_json) as progress:
+        if out is not None:
+            page_destination(out)  # said before the work
         found = sl.score(real, fake, metric, held_out=held_out, n=n, seed=seed, progress=progress)
         typer.echo(str(found), err=as_json)
         if out is not None:

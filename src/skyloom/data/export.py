@@ -36,7 +36,7 @@ def export(
     """
     if format not in WRITERS:
         raise RequestError(f"format {format!r} is unknown; choose one of {', '.join(WRITERS)}")
-    opened = survey if isinstance(survey, store.Survey) else store.open(survey)
+    opened = store.opened(survey)
     directory = Path(directory).absolute()
     _require_free(directory)
     partial = directory.with_name(f".{directory.name}.partial")

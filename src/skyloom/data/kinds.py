@@ -7,12 +7,12 @@ from pathlib import Path
 from skyloom.data.catalogues import read_catalogue
 from skyloom.data.filenames import BAND, parse, stem_of
 from skyloom.data.headers import FITS_SUFFIXES, image_hdus, open_fits
+from skyloom.data.pictures import PICTURE_SUFFIXES
 from skyloom.data.readers.cutouts import fits_files, own_catalogue
 from skyloom.errors import RequestError, SourceError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
 PARQUET_SUFFIXES = (".parquet", ".parq", ".arrow")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ONE_OBJECT = 1024  # side of the largest image taken as one object without being told [pixel]
 
 
@@ -27,7 +27,7 @@ def kind_of(source: Path, catalogue: Path | None, size: int | None) -> str:
 
 
 def _suffix_kind(name: str) -> str | None:
-    kinds = {"fits": FITS_SUFFIXES, "hdf5": HDF5_SUFFIXES, "parquet": PARQUET_SUFFIXES, "jpeg": IMAGE_SUFFIXES}
+    kinds = {"fits": FITS_SUFFIXES, "hdf5": HDF5_SUFFIXES, "parquet": PARQUET_SUFFIXES, "jpeg": PICTURE_SUFFIXES}
     return next((kind for kind, suffixes in kinds.items() if name.lower().endswith(suffixes)), None)
 
 

@@ -18,8 +18,16 @@ NOTES = (
     "Row 0 is the top of the picture.",
     "Rounding to whole numbers is counted as noise: the rms of a band is at least 1/√12.",
 )
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 ROUNDING = 12**-0.5  # rms of rounding to whole numbers
 COLOURS = {"RGB": "RGB", "RGBA": "RGB", "L": "L", "I;16": "I"}
+
+
+def picture_files(source: Path) -> list[Path]:
+    """A picture, or all in a folder and in those below it, in the order of their names."""
+    if source.is_file():
+        return [source]
+    return sorted(file for file in source.rglob("*") if file.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def read_picture(file: Path | BinaryIO, where: str) -> Piece:

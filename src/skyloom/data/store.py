@@ -52,6 +52,11 @@ def open(path: str | Path) -> Survey:
     return Survey(path, SurveyInfo.from_json(facts["info"]), dataset.version, facts["content_hash"])
 
 
+def opened(survey: Survey | str | Path) -> Survey:
+    """A survey that is open already, or the one at a path."""
+    return survey if isinstance(survey, Survey) else open(survey)
+
+
 def write(path: str | Path, info: SurveyInfo, cutouts: Iterable[Cutout], *, append: bool = False) -> Survey:
     """Stream cutouts into a new survey, or onto the end of one; all of them are there afterwards, or none.
 

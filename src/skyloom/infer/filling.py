@@ -22,6 +22,7 @@ from skyloom.sky.background import sky_level
 
 Method = Literal["posterior", "repaint"]
 ALIKE = 1.1  # ratio of noise up to which two surveys count as equal: that of one cutout is known to a few per cent
+FILLED = {"filled": np.uint8, "filled_sigma": np.float32}  # columns of a survey, one number per pixel
 LEAST = 1e-3  # σ of a filled pixel, in terms of the sky's noise: below it nothing is known
 
 
@@ -129,9 +130,9 @@ class Filler:
 
 def filled_columns(cutout: Cutout, mask: np.ndarray | None = None, sigma: np.ndarray | None = None) -> dict[str, Any]:
     """What a survey says of filled pixels; those filled earlier are remembered."""
-    filled, errors = (np.zeros(cutout.flux.size, kind) for kind in (np.uint8, np.float32))
+    filled, errors = (np.zeros(cutout.flux.size, kind) for kind in FILLED.values())
     if cutout.columns.get("filled") is not None:
-        filled[:], errors[:] = (np.asarray(cutout.columns[name]) for name in ("filled", "filled_sigma"))
+        filled, errors = (np.array(cutout.columns[name], kind) for name, kind in FILLED.items())
     if mask is not None:
         filled[mask.ravel()], errors[mask.ravel()] = 1, sigma
     if not filled.any():

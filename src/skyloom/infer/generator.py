@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.checkpoint import Run, open_run, shipped
-from skyloom.data.cutout import SurveyInfo
+from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed
-from skyloom.infer.suited import ALIASES
+from skyloom.infer.suited import spelled
 from skyloom.nn.astroddpm import AstroDDPM, AstroDDPMConfig
 from skyloom.nn.denoiser import Denoiser, DenoiserConfig
 from skyloom.samplers.schedules import cosine_kept, sigmas_of
@@ -55,6 +55,19 @@ class Generator:
         net = self.on(device)
         return net if not self.times else _of_noise(net, self.times, clip=getattr(self.scaling, "clip", False))
 
+    def cutout(
+        self, object_id: str, flux: Float[np.ndarray, "c h w"], *, tile: str, ra: float | None = None,
+        dec: float | None = None,
+    ) -> Cutout:  # fmt: skip
+        """A galaxy that was made, as a survey holds it: with the noise learnt from, and sky 0."""
+        noise = np.array(self.noise, np.float32)
+        ivar = (noise.astype(float) ** -2.0).astype(np.float32)
+        return Cutout(
+            object_id, np.ascontiguousarray(flux, np.float32),
+            np.ascontiguousarray(np.broadcast_to(ivar[:, None, None], flux.shape)),
+            ra=ra, dec=dec, tile=tile, sky=np.zeros_like(noise), sky_rms=noise,
+        )  # fmt: skip
+
 
 def _of_noise(net: nn.Module, times: int, clip: bool) -> Call:
     """A network that names the noise of a step as a denoiser of any level; between two steps it is asked in between."""
@@ -72,8 +85,10 @@ def _of_noise(net: nn.Module, times: int, clip: bool) -> Call:
     return denoise
 
 
-def generator_of(name: str | Path) -> Generator:
-    """The generator of shipped weights or of a run directory; RequestError lists what there is."""
+def generator_of(name: str | Path | Generator) -> Generator:
+    """The generator of shipped weights, of a run directory, or open already; RequestError lists what there is."""
+    if isinstance(name, Generator):
+        return name
     try:
         run = open_run(name)
     except RunError as fault:
@@ -144,15 +159,15 @@ def matched(generator: Generator, info: SurveyInfo, *, anyway: bool = False) -> 
 
     anyway : also another pixel scale, or one that is not known; bands must be known in any case
     """
-    known = [_spelled(name) for name in generator.info.band_names]
-    strange = [name for name in info.band_names if _spelled(name) not in known]
+    known = [spelled(name) for name in generator.info.band_names]
+    strange = [name for name in info.band_names if spelled(name) not in known]
     if strange:
         raise RequestError(
             f"{generator.name} knows {', '.join(generator.info.band_names)} and has never seen {', '.join(strange)}; "
             "leave those bands out, or train on yours (skyloom train galaxy_edm)"
         )
     _require_scale(generator, info, anyway)
-    places = {_spelled(name): k for k, name in enumerate(info.band_names)}
+    places = {spelled(name): k for k, name in enumerate(info.band_names)}
     bands = tuple(places.get(name) for name in known)
     gain = np.ones(len(bands))
     for here, there in enumerate(bands):
@@ -182,10 +197,6 @@ def _require_scale(generator: Generator, info: SurveyInfo, anyway: bool) -> None
             f"{generator.name} knows pixels of {ours or 'unknown size'} arcsec and the survey's have "
             f"{theirs or 'an unknown size'}; resample the images, train on them, or insist (anyway)"
         )
-
-
-def _spelled(band: str) -> str:
-    return ALIASES.get(band, band)
 
 
 def unit_noise(seed: int, numbers: Sequence[int], shape: Sequence[int]) -> Float[Tensor, "b c h w"]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 
 from skyloom.data import store
 from skyloom.data.cutout import Cutout
@@ -20,7 +17,8 @@ from skyloom.errors import RequestError
 from skyloom.infer.filling import Filler, Method, filled_columns, stored_sky
 from skyloom.infer.generator import Generator, generator_of, matched
 from skyloom.infer.masks import Mask, masks_of
-from skyloom.infer.profiles import keep_freed_memory
+from skyloom.infer.placed import device_of
+from skyloom.infer.side_by_side import chunks_of, side_by_side
 
 STEPS: dict[str, int] = {"posterior": 18, "repaint": 32}
 CHUNK = {"cpu": 4, "cuda": 32}  # objects in one piece of work
@@ -35,7 +33,7 @@ def inpaint(
     *,
     samples: int = 8,
     seed: int = 0,
-    method: Method = "repaint",
+    method: Method = "posterior",
     steps: int | None = None,
     keep_samples: bool = False,
     device: str | None = None,
@@ -59,15 +57,15 @@ def inpaint(
     Raises RequestError for masks that cannot be used or cover an object entirely, and for bands or pixels that the
     weights do not know; StoreError if `out` cannot be written.
     """
-    survey = survey if isinstance(survey, store.Survey) else store.open(survey)
+    survey = store.opened(survey)
     steps = STEPS.get(method, 1) if steps is None else steps
     _require_sensible(samples, method, steps)
-    generator = with_ if isinstance(with_, Generator) else generator_of(with_)
+    generator = generator_of(with_)
     match = matched(generator, survey.info, anyway=anyway)
     require_free(Path(out).absolute())
     masks = masks_of(mask, survey)
     plan = _planned(survey, masks.of, progress)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(device)
     filler = Filler(generator, match, samples, seed, method, steps, keep_samples, device)
     info = survey.info.with_notes(
         "Inpainted: pixels marked in the plane FILLED (column filled) were not observed but drawn by "
@@ -121,30 +119,17 @@ def _filled(
     survey: store.Survey, plan: dict[str, bytes], filler: Filler, progress: Progress | None
 ) -> Iterator[Cutout]:
     """All cutouts in order, a few chunks of them in work at a time."""
-    keep_freed_memory()
-    threads = torch.get_num_threads()
-    workers = threads if filler.device == "cpu" else 1
-    torch.set_num_threads(1 if filler.device == "cpu" else threads)
+    chunks = chunks_of(survey.read(), CHUNK[filler.device])
     done = 0
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            waiting: deque[Future[list[Cutout]]] = deque()
-            cutouts = survey.read()
-            while (chunk := [*islice(cutouts, CHUNK[filler.device])]) or waiting:
-                if chunk:
-                    waiting.append(pool.submit(_worked, chunk, plan, filler))
-                if chunk and len(waiting) <= 2 * workers:
-                    continue
-                for cutout in waiting.popleft().result():
-                    yield cutout
-                    done += cutout.object_id in plan
-                    if progress and cutout.object_id in plan:
-                        progress(done, len(plan), "inpaint")
-    finally:
-        torch.set_num_threads(threads)
+    for chunk in side_by_side(partial(_worked, plan, filler), chunks, filler.device):
+        for cutout in chunk:
+            yield cutout
+            done += cutout.object_id in plan
+            if progress and cutout.object_id in plan:
+                progress(done, len(plan), "inpaint")
 
 
-def _worked(chunk: list[Cutout], plan: dict[str, bytes], filler: Filler) -> list[Cutout]:
+def _worked(plan: dict[str, bytes], filler: Filler, chunk: Sequence[Cutout]) -> list[Cutout]:
     """A chunk with what is to be filled in it filled: on a GPU all objects in one batch, on a CPU one after another."""
     todo = [cutout for cutout in chunk if cutout.object_id in plan]
     masks = [_mask(plan[cutout.object_id], cutout.flux.shape) for cutout in todo]

@@ -1,4 +1,4 @@
-"""A network on a device, moved there once, whichever of several threads asks first."""
+"""Which device to compute on, and a network moved there once, whichever of several threads asks first."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 Net = TypeVar("Net", bound=nn.Module)
+
+
+def device_of(device: str | None) -> str:
+    """The device asked for; None: the GPU where there is one."""
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def placed(net: Net) -> Callable[[str], Net]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import torch
 
 from skyloom import __version__
 from skyloom.checkpoint import open_run, shipped
@@ -22,10 +17,11 @@ from skyloom.data.profiles import Column, column_of, fields_of, keep_profiles
 from skyloom.data.tables import check_destination, write_table
 from skyloom.errors import RequestError, RunError
 from skyloom.infer import decoded, isophotes, written
+from skyloom.infer.placed import device_of
+from skyloom.infer.side_by_side import chunks_of, side_by_side
 from skyloom.infer.suited import require_suited
 
 CHUNK = {"cpu": 16, "cuda": 256}  # cutouts measured together: enough to amortise a call; on a CPU, few for the cache
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 
 Progress = Callable[[int, int | None, str], None]
 Measure = Callable[[tuple[Cutout, ...], SurveyInfo, list[int], str], list[dict]]  # rows for a few cutouts
@@ -66,10 +62,10 @@ def profile(
     Raises RequestError for an unknown engine or one that does not suit the survey, CutoutError for an unknown band,
     UnitError for an engine that needs a zero point which is not there, StoreError if `out` cannot be written.
     """
-    survey = survey if isinstance(survey, store.Survey) else store.open(survey)
+    survey = store.opened(survey)
     bands = [*range(len(survey.info.bands))] if band is None else [survey.info.index(band)]
     engine = engine_of(with_, survey.info, bands, anyway=anyway)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(device)
     destination = None if out is None else check_destination(out)
     name = Path(with_).name
     if keep:
@@ -121,43 +117,13 @@ def measure_survey(
     bands = list(range(len(info.bands)) if bands is None else bands)
     rows: list[dict] = []
     work = (engine or ISOPHOTES).measure
-    for chunk in _measured(cutouts, lambda some: work(some, info, bands, device), device):
+    chunks = chunks_of(cutouts, CHUNK[device])
+    workers = os.cpu_count() or 1 if device == "cpu" else 2
+    for chunk in side_by_side(lambda some: work(some, info, bands, device), chunks, device, workers):
         rows += chunk
         if progress:
             progress(len(rows) // len(bands), total, "profiles")
     return rows
-
-
-def _measured(cutouts: Iterable[Cutout], measure: Callable, device: str) -> Iterator[list[dict]]:
-    """Rows of one chunk after another, in the survey's order, a few chunks in work at a time."""
-    keep_freed_memory()
-    workers = os.cpu_count() or 1 if device == "cpu" else 2
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if device == "cpu" else threads)  # one core a chunk beats all cores on one small chunk
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            waiting = []
-            cutouts = iter(cutouts)
-            while chunk := tuple(islice(cutouts, CHUNK[device])):
-                waiting.append(pool.submit(measure, chunk))
-                if len(waiting) > 2 * workers:
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
-    finally:
-        torch.set_num_threads(threads)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc hand large freed blocks out again, in this process from now on; other C libraries are left alone.
-
-    It gives them back to the kernel by default, and then the threads spend their time on fresh pages:
-    42 instead of 65 galaxies/s on two cores.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(M_TRIM_THRESHOLD, 1 << 30)
 
 
 def _table(rows: list[dict], survey: store.Survey, name: str, engine: Engine) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,8 @@ from skyloom.data.cutout import Cutout
 from skyloom.data.directory import require_free
 from skyloom.errors import RequestError
 from skyloom.infer.generator import Generator, generator_of, unit_noise
-from skyloom.infer.profiles import keep_freed_memory
+from skyloom.infer.placed import device_of
+from skyloom.infer.side_by_side import side_by_side
 from skyloom.samplers.schedules import cosine_kept, karras_sigmas, sub_sampled
 from skyloom.samplers.solvers import ancestral, ddim, dpm_solver, heun
 
@@ -31,7 +31,7 @@ Progress = Callable[[int, int | None, str], None]
 
 def simulate(
     out: str | Path,
-    with_: str | Path,
+    with_: str | Path | Generator,
     n: int,
     *,
     steps: int | None = None,
@@ -42,7 +42,7 @@ def simulate(
 ) -> store.Survey:
     """Draw `n` galaxies that no telescope has seen into a new survey at `out`.
 
-    with_ : weights that ship with skyloom (galaxy-kids, galaxy-mock), or a run directory
+    with_ : weights that ship with skyloom (galaxy-kids, galaxy-mock), a run directory, or a generator that is open
     steps : of the sampler, None for the usual number; sampler : dpm and heun are of second order (heun calls the
         network twice a step), ddim of first, ancestral adds fresh noise at each step as published
     device : "cpu" or "cuda", None for the GPU where there is one
@@ -63,7 +63,7 @@ def simulate(
         "Simulated: no pixel is real.",
         f"Drawn by {generator.name} (weights {generator.hash}) with {sampler}, {steps} steps, seed {seed}.",
     )  # fmt: skip
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(device)
     draws = draw(generator, n, steps, seed, sampler, device)
     return store.write(out, info, _cutouts(draws, generator, seed, n, progress))
 
@@ -85,20 +85,8 @@ def draw(
     """Galaxies one by one, sky-subtracted flux, a chunk in memory and a few in work."""
     chunk = CHUNK[device]
     work = partial(_drawn, generator, generator.denoiser(device), steps, seed, sampler, device)
-    keep_freed_memory()
-    threads, workers = torch.get_num_threads(), (torch.get_num_threads() if device == "cpu" else 1)
-    torch.set_num_threads(1 if device == "cpu" else threads)
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            waiting = []
-            for first in range(0, n, chunk):
-                waiting.append(pool.submit(work, range(first, first + chunk)))
-                if len(waiting) > 2 * workers:
-                    yield from waiting.pop(0).result()
-            for future in waiting:
-                yield from future.result()
-    finally:
-        torch.set_num_threads(threads)
+    for galaxies in side_by_side(work, (range(first, first + chunk) for first in range(0, n, chunk)), device):
+        yield from galaxies
 
 
 def _drawn(generator, denoiser, steps, seed, sampler, device, numbers) -> Float[np.ndarray, "b c h w"]:
@@ -130,15 +118,9 @@ def sigmas_for(generator: Generator, steps: int) -> Float[Tensor, "n"]:
 
 
 def _cutouts(draws, generator: Generator, seed: int, n: int, progress: Progress | None) -> Iterator[Cutout]:
-    noise = np.array(generator.noise, np.float32)
-    ivar = np.broadcast_to((noise.astype(float) ** -2.0).astype(np.float32)[:, None, None],
-                           (len(noise), *generator.info.shape))  # fmt: skip
     digits = max(6, len(str(n)))
     for number, flux in zip(range(n), draws, strict=False):
         name = f"sim-{seed}-{number:0{digits}d}"
-        yield Cutout(
-            name, np.ascontiguousarray(flux, np.float32), np.ascontiguousarray(ivar), tile=name,
-            sky=np.zeros(len(noise), np.float32), sky_rms=noise,
-        )  # fmt: skip
+        yield generator.cutout(name, flux, tile=name)
         if progress:
             progress(number + 1, n, "galaxies")

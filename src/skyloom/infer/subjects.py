@@ -15,9 +15,8 @@ from skyloom.data import store
 from skyloom.data.admission import Request
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.data.kinds import kind_of
-from skyloom.data.pictures import read_picture
+from skyloom.data.pictures import picture_files, read_picture
 from skyloom.data.readers.cutouts import read_cutouts
-from skyloom.data.readers.jpeg import SUFFIXES
 from skyloom.errors import CatalogueError, RequestError
 from skyloom.infer.generator import Generator, Match, matched
 from skyloom.infer.pictures import drawn_light
@@ -67,7 +66,7 @@ def gallery(source: str | Path | store.Survey, generator: Generator, *, anyway: 
 
 
 def _pictured(path: Path, generator: Generator) -> Gallery:
-    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in SUFFIXES)
+    files = picture_files(path)
     stems = [file.stem for file in files]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:

@@ -18,8 +18,8 @@ def require_suited(run: Run, info: SurveyInfo, bands: Sequence[str], *, anyway: 
     seen = run.facts("training")
     if anyway or seen is None:
         return
-    known = {_spelled(band) for band in seen["bands"]}
-    strange = [band for band in bands if _spelled(band) not in known]
+    known = {spelled(band) for band in seen["bands"]}
+    strange = [band for band in bands if spelled(band) not in known]
     if strange:
         raise RequestError(
             f"{run.name} was trained on {', '.join(seen['bands'])} and has never seen {', '.join(strange)}; "
@@ -40,7 +40,8 @@ def require_suited(run: Run, info: SurveyInfo, bands: Sequence[str], *, anyway: 
         )
 
 
-def _spelled(band: str) -> str:
+def spelled(band: str) -> str:
+    """A band's name as weights know it."""
     return ALIASES.get(band, band)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,8 @@ from skyloom.data import store
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.errors import RequestError
 from skyloom.infer.generator import Generator, generator_of, unit_noise
+from skyloom.infer.placed import device_of
+from skyloom.infer.side_by_side import chunks_of
 from skyloom.infer.subjects import Subject, gallery
 from skyloom.samplers.schedules import karras_sigmas
 from skyloom.samplers.solvers import Denoiser, dpm_solver
@@ -86,8 +87,8 @@ def transfer(
     """
     if not 0 <= strength <= 1:
         raise RequestError(f"strength={strength}: 0 leaves an image as it is, 1 leaves nothing of it; give one between")
-    generator = with_ if isinstance(with_, Generator) else generator_of(with_)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    generator = generator_of(with_)
+    device = device_of(device)
     denoiser = generator.denoiser(device)
     given = gallery(source, generator, anyway=anyway)
     sigma = noise_level(*generator.sigmas, strength)
@@ -96,14 +97,14 @@ def transfer(
     rows: list[dict] = []
 
     def results() -> Iterator[Cutout]:
-        subjects, done = iter(given.subjects), 0
-        while chunk := list(islice(subjects, CHUNK[device])):
+        done = 0
+        for chunk in chunks_of(given.subjects, CHUNK[device]):
             clean = generator.scaling.scaled(_stacked(chunk, device))
             numbers = range(done, done + len(chunk))
             new = clean if sigmas is None else _renewed(denoiser, clean * (strength < 1), sigmas, seed, numbers)
             for subject, flux in zip(chunk, generator.scaling.flux(new).cpu().numpy(), strict=True):
                 rows.extend(_compared(subject, flux, generator))
-                yield _cutout(subject, flux, generator)
+                yield generator.cutout(subject.object_id, flux, tile=subject.tile, ra=subject.ra, dec=subject.dec)
             done += len(chunk)
             if progress:
                 progress(done, given.total, "transfer")
@@ -134,15 +135,6 @@ def _renewed(
 
 def _stacked(subjects: Sequence[Subject], device: str) -> Float[Tensor, "b c h w"]:
     return torch.from_numpy(np.stack([subject.flux for subject in subjects]).astype(np.float32)).to(device)
-
-
-def _cutout(subject: Subject, flux: Float[np.ndarray, "c h w"], generator: Generator) -> Cutout:
-    noise = np.array(generator.noise, np.float32)
-    ivar = np.broadcast_to((noise**-2)[:, None, None], flux.shape).astype(np.float32)
-    return Cutout(
-        subject.object_id, flux.astype(np.float32), ivar, ra=subject.ra, dec=subject.dec, tile=subject.tile,
-        sky=np.zeros_like(noise), sky_rms=noise,
-    )  # fmt: skip
 
 
 def _info(source, generator: Generator, story: str, notes: Sequence[str]) -> SurveyInfo:

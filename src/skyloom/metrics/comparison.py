@@ -105,7 +105,7 @@ def score(
     Raises RequestError for surveys of different bands or pixel scales, n = 0, metrics that there are not or that lack
     what they need; UnitError for zero points that only one survey has.
     """
-    real, fake = _opened(real), _opened(fake)
+    real, fake = store.opened(real), store.opened(fake)
     require_known(metrics)
     pool, fakes, count = drawn(real, fake, n, seed)
     encoder = _encoder(inception)
@@ -119,7 +119,7 @@ def score(
     if "memorisation" in chosen and held_out is not None:
         everything = Sample(real, np.arange(len(real)), pool.frame, pool.planes, pool.gain)
         train = measured(everything, ["coarse"], through, progress)["coarse"]
-        outside = measured(like(pool, _opened(held_out)), ["coarse"], through, progress)["coarse"]
+        outside = measured(like(pool, store.opened(held_out)), ["coarse"], through, progress)["coarse"]
     case = Case(pool.frame, rows, ours, theirs, seed, train, outside)
     found, memorised = [], None
     for done, name in enumerate(chosen, 1):
@@ -141,10 +141,6 @@ def require_known(metrics: Sequence[str] | None) -> None:
     if unknown or (metrics is not None and not metrics):
         there = "; ".join(f"{name}: {metric.says}" for name, metric in METRICS.items())
         raise RequestError(f"no metric {', '.join(map(repr, unknown)) or 'was named'}; there is {there}")
-
-
-def _opened(survey: Survey | str | Path) -> Survey:
-    return survey if isinstance(survey, Survey) else store.open(survey)
 
 
 def _chosen(

@@ -149,7 +149,7 @@ def pictures(flux: Float32[np.ndarray, "b c h w"], through: Lens) -> UInt8[np.nd
 def _power(chunk: Chunk, through: Lens) -> Float[np.ndarray, "b k"]:
     """log₁₀ of the power of all bands at 0 < k ≤ 0.5 cycles/pixel; NaN where there is none."""
     spectra = power_spectra(chunk.flux)
-    seen = spectra.power[:, :, (spectra.k > 0) & (spectra.k <= 0.5)].reshape(len(chunk.flux), -1)
+    seen = spectra.power[:, :, spectra.resolved].reshape(len(chunk.flux), -1)
     return np.log10(np.where(seen > 0, seen, np.nan))
 
 

@@ -67,7 +67,7 @@ def search(
     ids : of the survey, None for all; most : of `among` to look through, drawn by the seed if there are more
     Raises RequestError for other bands or pixels, UnitError for fluxes that cannot be put on one scale.
     """
-    survey, among = (one if isinstance(one, Survey) else store.open(one) for one in (survey, among))
+    survey, among = (store.opened(one) for one in (survey, among))
     frame, planes, gain = matched(among, survey)
     rows = np.arange(len(among))
     if len(rows) > most:

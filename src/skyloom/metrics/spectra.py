@@ -34,6 +34,11 @@ class Spectra(NamedTuple):
     power: Float[np.ndarray, "n c k"]
     modes: Int[np.ndarray, "k"]
 
+    @property
+    def resolved(self) -> Bool[np.ndarray, "k"]:
+        """The rings at 0 < k ≤ 0.5: neither an image's mean, nor its corners."""
+        return (self.k > 0) & (self.k <= 0.5)
+
 
 class SkyNoise(NamedTuple):
     """What the source-free pixels of images say.
@@ -213,24 +218,44 @@ def noise_distance(
     once = [noise_spectrum(noise)[1] for noise in noises]
     again = [noise_spectrum(noise, _drawn(rng, len(noise.share), resamples))[1] for noise in noises]
     variance = np.max([spectrum.mean(2, keepdims=True) for spectrum in once], 0)
-    value, found = (_dex(pair, FAINTEST * variance) for pair in (once, again))
+    value, found = (dex_apart(one, other, FAINTEST * variance) for one, other in (once, again))
     return Score(float(value[0]), float(np.nanstd(found)), "dex", min(counts))
 
 
 def sky_offsets(real: SkyNoise, fake: SkyNoise, seed: int = 0) -> tuple[SkyOffset, ...]:
     """Per band, how much stronger the noise of fake images is, and how much higher their sky: medians over images."""
     found = []
-    for band in range(real.rms.shape[1]):
-        ours, theirs = (median(noise.rms[:, band], seed=seed) for noise in (real, fake))
-        low, high = (median(noise.level[:, band], seed=seed) for noise in (real, fake))
+    for band, (ratio, level) in enumerate(offsets_alone(real, fake).T):
+        parts = (real.rms, fake.rms, real.level, fake.level)
+        ours, theirs, low, high = (median(part[:, band], seed=seed) for part in parts)
         n = min(ours.n, theirs.n)
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = theirs.value / ours.value
-            error = ratio * np.hypot(ours.error / ours.value, theirs.error / theirs.value)
-            level, doubt = (high.value - low.value) / ours.value, np.hypot(low.error, high.error) / ours.value
+            error = np.hypot(ratio * ours.error, theirs.error) / ours.value
+            doubt = np.hypot(low.error, high.error) / ours.value
         rms = Score(float(ratio), float(error), "", n)
         found.append(SkyOffset(rms, Score(float(level), float(doubt), "rms", n)))
     return tuple(found)
+
+
+def offsets_alone(real: SkyNoise, fake: SkyNoise) -> Float[np.ndarray, "2 c"]:
+    """Ratio of the rms and difference of the levels [real rms], as `sky_offsets` has them, without their errors."""
+    ours, theirs, low, high = (_median(part) for part in (real.rms, fake.rms, real.level, fake.level))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([theirs / ours, (high - low) / ours])
+
+
+def _median(values: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "c"]:
+    """Of the images that are known; NaN for none."""
+    known = values[np.isfinite(values).all(1)]
+    return np.median(known, 0) if len(known) else np.full(values.shape[1], np.nan)
+
+
+def dex_apart(
+    real: Float[np.ndarray, "s c k"], fake: Float[np.ndarray, "s c k"], least: Float[np.ndarray, "... c 1"]
+) -> Float[np.ndarray, "s"]:
+    """Rms difference [dex] of power over bands and frequencies. least : power below it counts as that much"""
+    ours, theirs = (np.log10(np.maximum(spectrum, least)) for spectrum in (real, fake))
+    return np.sqrt(np.mean((ours - theirs) ** 2, (1, 2)))
 
 
 def _require_finite(flux: np.ndarray) -> None:
@@ -241,18 +266,13 @@ def _require_finite(flux: np.ndarray) -> None:
 def _logarithms(images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "m ck"]:
     """log₁₀ of the power of each image that has some at all k, at 0 < k ≤ 0.5."""
     spectra = power_spectra(images)
-    seen = spectra.power[:, :, (spectra.k > 0) & (spectra.k <= 0.5)].reshape(len(images), -1)
+    seen = spectra.power[:, :, spectra.resolved].reshape(len(images), -1)
     return np.log10(seen[(seen > 0).all(1)])
 
 
 def _drawn(rng: np.random.Generator, n: int, resamples: int) -> Int[np.ndarray, "s n"]:
     """How often each of n images is drawn in each of the resamples."""
     return rng.multinomial(n, np.full(n, 1 / n), resamples)
-
-
-def _dex(pair: list[np.ndarray], least: np.ndarray) -> Float[np.ndarray, "s"]:
-    one, other = (np.log10(np.maximum(spectrum, least)) for spectrum in pair)
-    return np.sqrt(np.mean((one - other) ** 2, (1, 2)))
 
 
 def _level_and_rms(

@@ -18,7 +18,7 @@ from skyloom.metrics.measured import legacy_bands, shapes, taken
 from skyloom.metrics.memorisation import Memorised, memorisation
 from skyloom.metrics.samples import Frame
 from skyloom.metrics.score import Score
-from skyloom.metrics.spectra import FAINTEST, SkyNoise, noise_spectrum, sky_offsets
+from skyloom.metrics.spectra import FAINTEST, SkyNoise, dex_apart, noise_spectrum, offsets_alone, sky_offsets
 from skyloom.metrics.synthetic_galaxy import colour_distance, effects, property_distances
 
 NULLS = 10  # null pairs of the scores that take long
@@ -139,11 +139,11 @@ def _noise(case: Case) -> Verdict:
     once = [noise_spectrum(part)[1] for part in (ours, theirs)]
     least = FAINTEST * np.max([spectrum.mean(2, keepdims=True) for spectrum in once], 0)
     again, null = _skies(ours, theirs, case.rows.again, least), _skies(pool, pool, case.rows.null, least)
-    value = float(_dex(once[0], once[1], least)[0])
+    value = float(dex_apart(once[0], once[1], least)[0])
     rows = [Row("noise", judged("sky power", "dex", known, value, again, null))]
     offsets = sky_offsets(ours, theirs, case.seed)
     others = np.array(
-        [_offsets(taken(pool, one), taken(pool, other)) for one, other in _null_rows(case.rows.null, 100)]
+        [offsets_alone(taken(pool, one), taken(pool, other)) for one, other in _null_rows(case.rows.null, 100)]
     )
     for k, (name, offset) in enumerate(zip(case.frame.names, offsets, strict=True)):
         rows.append(Row("noise", _signed(f"{name} rms, fake / real", offset.rms, others[:, 0, k])))
@@ -151,27 +151,8 @@ def _noise(case: Case) -> Verdict:
     return Verdict(rows)
 
 
-def _offsets(real: SkyNoise, fake: SkyNoise) -> Float[np.ndarray, "2 c"]:
-    """Ratio of the rms and difference of the levels, as `sky_offsets` has them, without their errors."""
-    ours, theirs, low, high = (_median(part) for part in (real.rms, fake.rms, real.level, fake.level))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.stack([theirs / ours, (high - low) / ours])
-
-
-def _median(values: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "c"]:
-    """Of the galaxies that are known; NaN for none."""
-    known = values[np.isfinite(values).all(1)]
-    return np.median(known, 0) if len(known) else np.full(values.shape[1], np.nan)
-
-
 def _skies(real: SkyNoise, fake: SkyNoise, draws: Draws, least: np.ndarray) -> Float[np.ndarray, "s"]:
-    return _dex(noise_spectrum(real, draws.one)[1], noise_spectrum(fake, draws.other)[1], least)
-
-
-def _dex(real: np.ndarray, fake: np.ndarray, least: np.ndarray) -> Float[np.ndarray, "s"]:
-    """Rms difference of log noise power, over bands and frequencies, as `spectra.noise_distance` has it."""
-    ours, theirs = (np.log10(np.maximum(part, least)) for part in (real, fake))
-    return np.sqrt(np.mean((ours - theirs) ** 2, (1, 2)))
+    return dex_apart(noise_spectrum(real, draws.one)[1], noise_spectrum(fake, draws.other)[1], least)
 
 
 def _frechet(case: Case) -> Verdict:

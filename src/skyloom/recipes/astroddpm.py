@@ -14,7 +14,7 @@ from torch import nn
 from skyloom.checkpoint import Run
 from skyloom.nn.astroddpm import AstroDDPM, AstroDDPMConfig
 from skyloom.objectives.noise import Loss, Noise
-from skyloom.recipes.generators import Images, batches_of, generator_facts, read_side, require_alike
+from skyloom.recipes.generators import Images, Sample, batches_of, generator_facts, read_side, require_alike
 from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.samplers.schedules import cosine_kept, sigmas_of
 from skyloom.sky.scaling import MinMax
@@ -24,8 +24,8 @@ PERCENT = 99.9  # of an image's pixels: what stands for its brightest light
 
 
 @dataclass(frozen=True)
-class AstroDDPMRecipe:
-    """Everything that decides the result. bands, where, bin, crop, labels : see `recipes.generators.Sample`
+class AstroDDPMRecipe(Sample):
+    """Everything that decides the result, beside which images (`recipes.generators.Sample`).
 
     loss : "l1" as in the published code, or "l2" as in the paper's Eq. 6
     clip : cut flux below 0 and above the truncation, as published; else the same scale, and nothing is lost
@@ -33,14 +33,8 @@ class AstroDDPMRecipe:
     """
 
     net: AstroDDPMConfig = field(default_factory=AstroDDPMConfig)
-    bands: tuple[str, ...] = ()
-    where: str = ""
-    bin: int = 1
-    crop: int = 0
-    labels: tuple[str, ...] = ()
     loss: Loss = "l1"
     clip: bool = True
-    shift: float = 0.0
     times: int = 1000
     steps: int = 750_000
     batch: int = 56

@@ -11,15 +11,18 @@ import torch
 from torch import nn
 
 from skyloom.checkpoint import Run, open_run
+from skyloom.data.store import Survey
 from skyloom.nn.denoiser import Denoiser, DenoiserConfig
 from skyloom.objectives.denoising import Denoising
 from skyloom.recipes.averages import FOLLOWED, best_average, exponent_of, keep_snapshot
 from skyloom.recipes.generators import (
+    Sample,
     batches_of,
     generator_facts,
     noise_of,
     read_side,
     require_alike,
+    require_images,
     some,
     standard_of,
 )
@@ -31,26 +34,21 @@ LEVELS = (0.1, 0.5, 2.0, 8.0, 30.0)  # noise levels, in units of the images' spr
 
 
 @dataclass(frozen=True)
-class GalaxyEDMRecipe:
-    """Everything that decides the result. bands, where, bin, crop, labels : see `recipes.generators.Sample`
+class GalaxyEDMRecipe(Sample):
+    """Everything that decides the result, beside which images (`recipes.generators.Sample`).
 
+    labels : columns that a galaxy can be asked by
     soften : of the asinh, in units of the sky's rms in one pixel. Photon noise then is about as large, scaled, as the
         sky's, so that one `spread` of 1 / soften preconditions empty sky and bright cores alike (docs/LOG.md)
     log_sigma_mean, log_sigma_std : of the noise levels in training; lowest, highest : of those in sampling; all four
         in units of the images' spread
     emphasis : how much more pixels with light count than empty ones (`objectives.denoising`)
-    shift : largest shift of an image along each axis [pixel]; 0 where there are images enough
     start : weights to start from, a run or a name; empty for none
     """
 
     net: DenoiserConfig = field(default_factory=DenoiserConfig)
-    bands: tuple[str, ...] = ()
-    where: str = ""
-    bin: int = 1
-    crop: int = 0
     labels: tuple[str, ...] = ()
     soften: float = 4.0
-    shift: float = 0.0
     start: str = ""
     log_sigma_mean: float = 2.0
     log_sigma_std: float = 1.8
@@ -75,9 +73,14 @@ def galaxy_edm(size: Size) -> GalaxyEDMRecipe:
     }[size]
 
 
+def require(recipe: GalaxyEDMRecipe, survey: Survey) -> None:
+    """RequestError, before any long work, if a survey lacks what the recipe learns from."""
+    require_images(recipe, survey, recipe.labels)
+
+
 def lesson(recipe: GalaxyEDMRecipe, school: School) -> Lesson:
     """The network, its two averages, and its images in memory."""
-    sets = read_side(recipe, school, ("train",))
+    sets = read_side(recipe, school, ("train",), recipe.labels)
     config = replace(recipe.net, channels=sets[0].images.flux.shape[1], conditions=len(recipe.labels))
     require_alike(sets, config.channels, config.multiple)
     scaling = Asinh(tuple(recipe.soften * noise for noise in noise_of(sets)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,30 +21,27 @@ from skyloom.sky.scaling import Asinh, MinMax, facts_of
 JUDGED = 512  # images, at most, that a network is compared on
 
 
-class Sample(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Sample:
     """The settings of a recipe that say which images it learns from.
 
     bands : names, none for all; where : an SQL filter of the survey; bin : pixels averaged to one along each axis
-    crop : side of an image after that [pixel], 0 for the whole cutout; labels : columns that a galaxy can be asked by
+    crop : side of an image after that [pixel], 0 for the whole cutout
+    shift : largest shift of an image along each axis [pixel]; 0 where there are images enough
     """
 
-    @property
-    def bands(self) -> tuple[str, ...]: ...
-    @property
-    def where(self) -> str: ...
-    @property
-    def bin(self) -> int: ...
-    @property
-    def crop(self) -> int: ...
-    @property
-    def labels(self) -> tuple[str, ...]: ...
+    bands: tuple[str, ...] = ()
+    where: str = ""
+    bin: int = 1
+    crop: int = 0
+    shift: float = 0.0
 
 
-def require_images(recipe: Sample, survey: Survey) -> None:
+def require_images(recipe: Sample, survey: Survey, labels: Sequence[str] = ()) -> None:
     """RequestError, before any long work, if a survey lacks the bands, the labels, or any image that is asked for."""
     for band in recipe.bands:
         survey.info.index(band)
-    numbers = survey.table(["object_id", *recipe.labels], recipe.where or None)
+    numbers = survey.table(["object_id", *labels], recipe.where or None)
     if not len(numbers):
         raise RequestError(f"{survey.path.name} has no object where {recipe.where!r}; ask for others")
 
@@ -56,8 +53,8 @@ class Images(NamedTuple):
     labels: Float[np.ndarray, "n l"]
 
 
-def read_side(recipe: Sample, school: School, sides: Sequence[str]) -> list[Images]:
-    """The images of every survey that lie on these sides of its split and pass the filter."""
+def read_side(recipe: Sample, school: School, sides: Sequence[str], labels: Sequence[str] = ()) -> list[Images]:
+    """The images of every survey that lie on these sides of its split and pass the filter, with columns as labels."""
     found = []
     for survey, split in zip(school.surveys, school.splits, strict=True):
         passing = set(survey.table(["object_id"], recipe.where or None)["object_id"].to_pylist())
@@ -67,8 +64,8 @@ def read_side(recipe: Sample, school: School, sides: Sequence[str]) -> list[Imag
         images = read_images(
             survey, ids, bands=recipe.bands, bin=recipe.bin, size=recipe.crop, progress=school.progress
         )
-        table = survey.table(["object_id", *recipe.labels]).take(survey.rows_of(images.ids))
-        columns = [table[name].to_numpy(zero_copy_only=False).astype(float) for name in recipe.labels]
+        table = survey.table(["object_id", *labels]).take(survey.rows_of(images.ids))
+        columns = [table[name].to_numpy(zero_copy_only=False).astype(float) for name in labels]
         found.append(Images(images, np.stack(columns, 1) if columns else np.empty((len(images), 0))))
     return found
 

@@ -18,6 +18,7 @@ from skyloom.checkpoint import Run, begin
 from skyloom.data import store
 from skyloom.data.profiles import read_profiles
 from skyloom.errors import RecipeError, RequestError
+from skyloom.infer.placed import device_of
 from skyloom.recipes import astroddpm, galaxy_edm, pix2prof, profile_decoder
 from skyloom.recipes.generators import require_images
 from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
@@ -46,7 +47,7 @@ RECIPES = {
     "pix2prof": Entry(pix2prof.pix2prof, pix2prof.lesson, require_target),
     "profile_decoder": Entry(profile_decoder.profile_decoder, profile_decoder.lesson, require_target),
     "astroddpm": Entry(astroddpm.astroddpm, astroddpm.lesson, require_images),
-    "galaxy_edm": Entry(galaxy_edm.galaxy_edm, galaxy_edm.lesson, require_images),
+    "galaxy_edm": Entry(galaxy_edm.galaxy_edm, galaxy_edm.lesson, galaxy_edm.require),
 }
 
 
@@ -70,13 +71,13 @@ def train(
     `out` holds another run.
     """
     entry, chosen = _chosen(recipe, size, settings or {})
-    opened = [one if isinstance(one, store.Survey) else store.open(one) for one in _listed(surveys)]
+    opened = [store.opened(one) for one in _listed(surveys)]
     for survey in opened:
         entry.require(chosen, survey)
     run = begin(Path(out), _record(recipe, size, chosen, opened))
     if run.finished:
         return run
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = torch.device(device_of(device))
     school = School(opened, splits_of(opened, chosen.seed), where, progress)
     lesson = entry.lesson(chosen, school)
     seconds = _loop(run, lesson, progress)

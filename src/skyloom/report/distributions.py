@@ -12,10 +12,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from skyloom.metrics.score import median
-from skyloom.report.bands import by_wavelength
 from skyloom.report.drawing import Palette, margins
 from skyloom.report.profiles import troubled
 from skyloom.sky.profiles import Flag
+from skyloom.sky.wavelengths import by_wavelength
 
 DRAWN = 3000  # points of a scatter plot at most
 RADII = np.linspace(0.1, 4, 40)  # of the mean profile [R_e]

@@ -16,9 +16,8 @@ from skyloom.infer.rows import sky_of
 from skyloom.report.bands import reference_band
 from skyloom.report.drawing import SCREEN, Palette, margins
 from skyloom.report.markup import Chapter, figure, number, paragraph
-from skyloom.report.sheets import ON_PAGE, Album, draw_quiz, page_svg, pictures, quiz, quiz_size, show
+from skyloom.report.sheets import Album, page_svg, pictures, quiz, quiz_figure, show
 
-COLUMNS = 8
 BRIGHT = 3.0  # what counts as light, not sky [rms]
 LIMIT = 5.0  # ends of the colour scale of differences [rms]
 IDEAL = 2**0.5  # rms of the difference of two images of the same galaxy, in units of the noise of one
@@ -46,17 +45,8 @@ def quiz_chapter(real: Album, fake: Album, title: str, name: str, *, by: str = "
         if len(fake.cutouts) == len(real.cutouts)
         else f"Of these {len(asked.pictures)} galaxies {_spelled(len(fake.cutouts))} were made from noise{maker}."
     )
-    svg = page_svg(
-        lambda sheet: draw_quiz(sheet, asked, SCREEN, COLUMNS, sharp=True),
-        *quiz_size(len(asked.pictures), COLUMNS, ON_PAGE),
-        name,
-        f"{len(asked.pictures)} galaxies, real and simulated, in random order",
-    )
-    caption = (
-        "Real and simulated galaxies in random order, all under one stretch (asinh, Lupton et al. 2004). "
-        "The key is printed below them, upside down."
-    )
-    return Chapter(title, said + figure(svg, caption, "drawn"))
+    words = f"{len(asked.pictures)} galaxies, real and simulated, in random order"
+    return Chapter(title, said + quiz_figure(asked, name, words, "Real and simulated galaxies in random order"))
 
 
 def _spelled(n: int) -> str:

@@ -18,7 +18,8 @@ from skyloom import __version__
 from skyloom.data import store
 from skyloom.data.store import Survey
 from skyloom.data.tables import read_table
-from skyloom.errors import RequestError, StoreError
+from skyloom.errors import RequestError
+from skyloom.report.destination import page_destination, write_page
 from skyloom.report.engines import duel_chapter, duels
 from skyloom.report.markup import Chapter, count, facts, frame, number, table
 from skyloom.report.measurements import Measured, chapters, failures_chapter, population_chapter
@@ -58,7 +59,7 @@ def report(
     """
     started = time.perf_counter()
     given = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    out = _destination(Path(out))
+    out = page_destination(out)
     surveys, tables = _opened(given)
     parts: list[Chapter] = []
     for chapter in _chapters(surveys, tables):
@@ -70,32 +71,8 @@ def report(
     steps = (*steps, Step("report", time.perf_counter() - started, f"this page, {count(len(parts) + 2, 'chapter')}"))
     parts += [_made(steps), _citing(surveys)]
     title = title or "A report on " + ", ".join(path.name for path in given)
-    _write(out, frame(title, lead, parts, f"skyloom {__version__}"))
+    write_page(out, frame(title, lead, parts, f"skyloom {__version__}"))
     return out
-
-
-def _destination(out: Path) -> Path:
-    """The page's path, if it can be written; said before the work."""
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise RequestError(f"{out}: a report ends in .html; got {out.suffix or 'no suffix'!r}")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        problem = "it is a folder" if out.is_dir() else f"there is no folder {out.absolute().parent}"
-        raise StoreError(f"{out} cannot be written: {problem}")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise StoreError(f"{out} cannot be written: the folder is read-only; choose another")
-    return out
-
-
-def _write(out: Path, text: str) -> None:
-    """The page is the old one or the new one, never half of either."""
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(out)
-    except OSError as fault:
-        raise StoreError(f"{out} cannot be written: {fault}; free some space or choose another folder") from fault
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _opened(paths: Sequence[Path]) -> tuple[list[Survey], list[Measured]]:

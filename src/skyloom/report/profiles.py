@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from skyloom.report.bands import by_wavelength
 from skyloom.report.drawing import Palette, margins
 from skyloom.sky.orientation import pixel_angle
 from skyloom.sky.profiles import Flag
+from skyloom.sky.wavelengths import by_wavelength
 
 REMARKS = Flag.NO_WCS | Flag.NO_ZERO_POINT | Flag.NO_PIXEL_SCALE  # of the survey, not of the measurement
 MEANINGS = {

@@ -10,10 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from skyloom import __version__
-from skyloom.checkpoint import write_whole
 from skyloom.data import store
 from skyloom.data.store import Survey
-from skyloom.errors import RequestError, StoreError
+from skyloom.errors import RequestError
 from skyloom.metrics.comparison import Comparison
 from skyloom.metrics.measured import Lens, lens
 from skyloom.metrics.nearest import search
@@ -21,6 +20,7 @@ from skyloom.metrics.samples import Sample, matched
 from skyloom.metrics.score import Score
 from skyloom.metrics.spectra import power_spectra
 from skyloom.metrics.verdicts import METRICS, Row
+from skyloom.report.destination import page_destination, write_page
 from skyloom.report.drawing import SCREEN
 from skyloom.report.histograms import (
     NEAR,
@@ -37,16 +37,15 @@ from skyloom.report.sheets import (
     ON_PAGE,
     Album,
     draw_neighbours,
-    draw_quiz,
     neighbour_size,
     page_svg,
     pictures,
     quiz,
-    quiz_size,
+    quiz_figure,
     whole,
 )
 
-ASKED, COLUMNS = 16, 8  # galaxies of either kind in the quiz, and how many stand side by side
+ASKED = 16  # galaxies of either kind in the quiz
 SHOWN, NEAREST = 6, 6  # generated galaxies beside their neighbours, and how many of those
 WAVES = 1000  # galaxies of either kind whose spectra are drawn
 
@@ -56,13 +55,8 @@ def score_page(comparison: Comparison, real: Survey | str | Path, fake: Survey |
 
     Raises RequestError for another suffix or other surveys, StoreError if `out` cannot be written.
     """
-    out = Path(out)
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise RequestError(f"{out}: a page ends in .html; got {out.suffix or 'no suffix'!r}")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        problem = "it is a folder" if out.is_dir() else f"there is no folder {out.absolute().parent}"
-        raise StoreError(f"{out} cannot be written: {problem}")
-    real, fake = (one if isinstance(one, Survey) else store.open(one) for one in (real, fake))
+    out = page_destination(out)
+    real, fake = (store.opened(one) for one in (real, fake))
     if (real.path.name, fake.path.name) != (comparison.real, comparison.fake):
         raise RequestError(
             f"the scores are of {comparison.fake} beside {comparison.real}, and the surveys given are "
@@ -70,11 +64,7 @@ def score_page(comparison: Comparison, real: Survey | str | Path, fake: Survey |
         )
     parts = score_chapters(comparison, real, fake)
     title = f"{escape(comparison.fake)} beside {escape(comparison.real)}"
-    page = frame(title, _lead(comparison), parts, f"skyloom {__version__}")
-    try:
-        write_whole(out, page)
-    except OSError as fault:
-        raise StoreError(f"{out} cannot be written: {fault}; choose another place") from fault
+    write_page(out, frame(title, _lead(comparison), parts, f"skyloom {__version__}"))
     return out
 
 
@@ -212,7 +202,7 @@ def _power(sample: Sample, through: Lens) -> tuple[Float[np.ndarray, "k"], Float
     """Frequencies up to Nyquist's, and the power of the first WAVES galaxies in units of the real sky's variance."""
     flux = np.concatenate([chunk.flux for chunk in sample.take(np.arange(min(WAVES, len(sample)))).read()])
     spectra = power_spectra(flux)
-    seen = (spectra.k > 0) & (spectra.k <= 0.5)
+    seen = spectra.resolved
     return spectra.k[seen], spectra.power[..., seen] / np.square(through.unit)[:, None]
 
 
@@ -220,17 +210,10 @@ def _quiz(comparison: Comparison, real: Survey, fake: Survey) -> Chapter:
     albums = [_first_whole(survey, ids) for survey, ids in ((real, comparison.real_ids), (fake, comparison.fake_ids))]
     genuine, made = pictures(*albums)
     asked = quiz(genuine, made, comparison.seed)
-    svg = page_svg(
-        lambda f: draw_quiz(f, asked, SCREEN, COLUMNS, sharp=True),
-        *quiz_size(len(asked.pictures), COLUMNS, ON_PAGE),
-        "quiz",
-        "Real and generated galaxies in random order",
-    )
-    caption = (
-        f"{len(genuine)} real and {len(made)} generated galaxies, drawn at random and shuffled, all under one stretch "
-        "(asinh, Lupton et al. 2004). The key is printed below them, upside down. After Smith et al. 2022, Fig. 2."
-    )
-    return Chapter("Real or generated?", figure(svg, caption, "drawn"))
+    shown = f"{len(genuine)} real and {len(made)} generated galaxies, drawn at random and shuffled"
+    words = "Real and generated galaxies in random order"
+    sheet = quiz_figure(asked, "quiz", words, shown, " After Smith et al. 2022, Fig. 2.")
+    return Chapter("Real or generated?", sheet)
 
 
 def _first_whole(survey: Survey, ids: Sequence[str]) -> Album:

@@ -16,12 +16,14 @@ from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.errors import RequestError
 from skyloom.infer.rows import sky_of
 from skyloom.report.bands import colour_bands
-from skyloom.report.drawing import PAPER, Palette, drawn, inline_svg
+from skyloom.report.drawing import PAPER, SCREEN, Palette, drawn, inline_svg
 from skyloom.report.galaxies import composite, look_of
+from skyloom.report.markup import figure as figure_of
 from skyloom.sky.photometry import flux as flux_of
 
 Pictures = UInt8[np.ndarray, "n h w 4"]  # first row at the bottom: (rows, columns, RGBA)
 
+COLUMNS = 8  # galaxies side by side
 GAP = 0.03  # between panels, in panels
 PANEL, ON_PAGE = 1.05, 1.3  # side of a panel in print, and on a page [inch]
 KEY = 0.34  # height of the answer key [inch]
@@ -116,7 +118,7 @@ def quiz(real: Pictures, fake: Pictures, seed: int = 0) -> Quiz:
     return Quiz(np.concatenate([real, fake])[order], order >= len(real))
 
 
-def real_or_generated(real: Pictures, fake: Pictures, *, seed: int = 0, columns: int = 8) -> tuple[Figure, str]:
+def real_or_generated(real: Pictures, fake: Pictures, *, seed: int = 0, columns: int = COLUMNS) -> tuple[Figure, str]:
     """The sheet for print, and its answer key.
 
     After Smith et al. 2022, Fig. 2 (4.2 of the author's thesis); the key is printed below, small and upside down.
@@ -133,7 +135,7 @@ def quiz_size(count: int, columns: int, panel: float = PANEL) -> tuple[float, fl
     return panel * columns, panel * -(-count // columns) + KEY
 
 
-def draw_quiz(figure: Figure, asked: Quiz, palette: Palette, columns: int = 8, sharp: bool = False) -> None:
+def draw_quiz(figure: Figure, asked: Quiz, palette: Palette, columns: int = COLUMNS, sharp: bool = False) -> None:
     """Numbered panels in rows, the key beneath them upside down. sharp : leave the smoothing to whoever shows it"""
     rows = -(-len(asked.pictures) // columns)
     panels = _panels(figure, rows, columns, bottom=KEY)
@@ -144,7 +146,22 @@ def draw_quiz(figure: Figure, asked: Quiz, palette: Palette, columns: int = 8, s
                 fontsize=6.5, color=palette.ink)  # fmt: skip
 
 
-def galaxies_grid(some: Pictures, columns: int = 8) -> Figure:
+def quiz_figure(asked: Quiz, name: str, alternative: str, shown: str, source: str = "") -> str:
+    """A quiz on a page, as HTML. alternative : the picture in words; shown, source : start and end of its caption"""
+    svg = page_svg(
+        lambda sheet: draw_quiz(sheet, asked, SCREEN, sharp=True),
+        *quiz_size(len(asked.pictures), COLUMNS, ON_PAGE),
+        name,
+        alternative,
+    )
+    caption = (
+        f"{shown}, all under one stretch (asinh, Lupton et al. 2004). The key is printed below them, upside down."
+        f"{source}"
+    )
+    return figure_of(svg, caption, "drawn")
+
+
+def galaxies_grid(some: Pictures, columns: int = COLUMNS) -> Figure:
     """Pictures in rows, for print."""
     rows = -(-len(some) // columns)
 

@@ -6,6 +6,7 @@ other variables is brought to this form once (`infer.generator`), and then every
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -51,7 +52,7 @@ def dpm_solver(
         aim = clean
         if before is not None and then > 0:
             old, earlier = before
-            ratio = _log_ratio(earlier, now) / _log_ratio(now, then)
+            ratio = math.log(earlier / now) / math.log(now / then)
             aim = clean + (clean - old) / (2 * ratio)
         x = aim + (then / now) * (x - aim)
         before = (clean, now)
@@ -124,7 +125,3 @@ def between(a: Float[Tensor, "*s"], b: Float[Tensor, "*s"], part: float) -> Floa
 
 def _level(sigma: float, like: Tensor) -> Tensor:
     return torch.tensor(sigma, dtype=like.dtype, device=like.device)
-
-
-def _log_ratio(high: float, low: float) -> float:
-    return float(torch.log(torch.tensor(high / low, dtype=torch.float64)))

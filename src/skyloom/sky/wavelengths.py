@@ -18,8 +18,14 @@ def wavelength(band: str) -> float | None:
     return next((WAVELENGTHS[word] for word in reversed(words) if word in WAVELENGTHS), None)
 
 
-def by_wavelength(bands: Sequence[str]) -> list[str]:
-    """Blue to red; in the survey's own order if a wavelength is not known."""
+def wavelengths(bands: Sequence[str]) -> dict[str, float] | None:
+    """Of all these bands [nm]; None if that of any is not known."""
     found = {band: wavelength(band) for band in bands}
     known = {band: value for band, value in found.items() if value is not None}
-    return sorted(bands, key=known.__getitem__) if len(known) == len(bands) else list(bands)
+    return known if len(known) == len(found) else None
+
+
+def by_wavelength(bands: Sequence[str]) -> list[str]:
+    """Blue to red; in the survey's own order if a wavelength is not known."""
+    known = wavelengths(bands)
+    return list(bands) if known is None else sorted(bands, key=known.__getitem__)

@@ -10,11 +10,9 @@ from typing import Any
 
 from skyloom.data.admission import Attempt, Piece, Request, admit
 from skyloom.data.catalogues import Catalogue, read_catalogue, sound_rows
-from skyloom.data.pictures import read_picture
+from skyloom.data.pictures import picture_files, read_picture
 from skyloom.data.source import Quarantine, Source
 from skyloom.errors import CatalogueError, RequestError, UnitError
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def read_jpeg(source: Path, catalogue: Path | None, request: Request) -> Source:
@@ -26,7 +24,7 @@ def read_jpeg(source: Path, catalogue: Path | None, request: Request) -> Source:
     """
     if request.zero_point:
         raise UnitError(f"{source}: pictures are in a display stretch and have no zero point; leave --zero-point out")
-    files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if f.suffix.lower() in SUFFIXES)
+    files = picture_files(source)
     table = catalogue or _own_table(source)
     if table is None:
         attempts = _unlabelled(files)
