@@ -46,7 +46,7 @@ def generator(side=SIDE, names="gri"):
     info = sl.SurveyInfo(tuple(band for band in BANDS if band.name in names), (side, side), 0.2)
     return Generator(
         "field", "0" * 16, "galaxy_edm", info, (NOISE,) * 3, (1.0,) * 3, MinMax((2.0,) * 3, clip=False), (0.02, 60.0),
-        0, 4, lambda device: Field(),
+        0.0, 0, 4, lambda device: Field(),
     )  # fmt: skip
 
 

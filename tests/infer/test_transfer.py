@@ -41,7 +41,8 @@ def expected(clean, sigma, noise):
 def generator():
     info = sl.SurveyInfo(BANDS, (SIDE, SIDE), 0.2, source="made up", citation="nobody")
     return Generator(
-        "normal", "0" * 16, "galaxy_edm", info, NOISE, LIGHT, Asinh(NOISE), (0.02, 150.0), 0, 4, lambda device: Normal()
+        "normal", "0" * 16, "galaxy_edm", info, NOISE, LIGHT, Asinh(NOISE), (0.02, 150.0), 0.0,
+        0, 4, lambda device: Normal(),
     )  # fmt: skip
 
 

@@ -55,6 +55,21 @@ def test_a_solver_approaches_the_exact_path_as_fast_as_its_order(solver, order):
     assert found == pytest.approx(order, abs=0.45), errors
 
 
+@settings(max_examples=30)
+@given(st.integers(1, 12), st.floats(0.2, 5))
+def test_a_solver_that_is_told_of_the_spread_needs_no_steps_for_it(steps, wrong):
+    """Exact in one step where the spread is that of the pixels; at 24 steps within 3 % where it is off by up to two."""
+    sigmas = karras_sigmas(max(steps, 2), 0.04, 400.0)[-steps - 1 :]
+    start = exact(MEAN + noise().double(), 0.0, sigmas[0])
+    told = last(dpm_solver(ideal, start, sigmas, spread=SPREAD))
+    torch.testing.assert_close(told, exact(start, sigmas[0], 0.0), rtol=1e-6, atol=1e-6)
+    if 0.5 < wrong < 2:
+        sigmas = karras_sigmas(24, 0.04 * SPREAD, 300.0 * SPREAD)
+        start = exact(MEAN + noise().double(), 0.0, sigmas[0])
+        told = last(dpm_solver(ideal, start, sigmas, spread=wrong * SPREAD))
+        assert float((told - MEAN).norm() / (exact(start, sigmas[0], 0.0) - MEAN).norm()) == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize(("solver", "steps"), [(ddim, 300), (dpm_solver, 40), (heun, 40)])
 def test_a_population_comes_out_as_it_is(solver, steps):
     """Solvers of first order need many more steps: with 40, ddim's galaxies differ among each other 6 % too little."""

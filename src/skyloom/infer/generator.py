@@ -34,6 +34,7 @@ class Generator:
     info : bands in the network's order with their zero points, pixel scale, and the shape that was trained on
     noise : rms of the sky in one pixel, per band; light : median total flux of the galaxies learnt from, per band
     scaling : from sky-subtracted flux to the network's numbers; sigmas : lowest and highest noise level in those
+    spread : σ of the sky's pixels, scaled, as the network assumes it; 0 if it assumes nothing
     times : steps of the published diffusion, 0 for networks that take any noise level
     multiple : images must be a multiple of so many pixels along each axis
     """
@@ -46,6 +47,7 @@ class Generator:
     light: tuple[float, ...]
     scaling: Asinh | MinMax
     sigmas: tuple[float, float]
+    spread: float
     times: int
     multiple: int
     on: Callable[[str], nn.Module]
@@ -105,7 +107,8 @@ def generator_of(name: str | Path | Generator) -> Generator:
     net = _net(run, facts, len(info.bands))
     return Generator(
         run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), tuple(facts["light"]),
-        scaling_of(facts["scaling"]), tuple(facts["sigmas"]), facts.get("times", 0), net.config.multiple, placed(net),
+        scaling_of(facts["scaling"]), tuple(facts["sigmas"]), net.config.spread if isinstance(net, Denoiser) else 0.0,
+        facts.get("times", 0), net.config.multiple, placed(net),
     )  # fmt: skip
 
 

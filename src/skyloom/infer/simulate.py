@@ -101,7 +101,7 @@ def _drawn(generator, denoiser, steps, seed, sampler, device, numbers) -> Float[
         return torch.randn(x.shape, generator=fresh).to(device)
 
     solvers: dict[str, Callable[..., Iterator[Tensor]]] = {
-        "dpm": dpm_solver,
+        "dpm": partial(dpm_solver, spread=generator.spread),
         "heun": heun,
         "ddim": ddim,
         "ancestral": partial(ancestral, normal=normal),

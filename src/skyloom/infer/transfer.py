@@ -101,7 +101,11 @@ def transfer(
         for chunk in chunks_of(given.subjects, CHUNK[device]):
             clean = generator.scaling.scaled(_stacked(chunk, device))
             numbers = range(done, done + len(chunk))
-            new = clean if sigmas is None else _renewed(denoiser, clean * (strength < 1), sigmas, seed, numbers)
+            new = (
+                clean
+                if sigmas is None
+                else _renewed(generator, denoiser, clean * (strength < 1), sigmas, seed, numbers)
+            )
             for subject, flux in zip(chunk, generator.scaling.flux(new).cpu().numpy(), strict=True):
                 rows.extend(_compared(subject, flux, generator))
                 yield generator.cutout(subject.object_id, flux, tile=subject.tile, ra=subject.ra, dec=subject.dec)
@@ -124,12 +128,12 @@ def noise_level(lowest: float, highest: float, strength: float) -> float:
 
 
 def _renewed(
-    denoiser: Denoiser, clean: Float[Tensor, "b c h w"], sigmas: Tensor, seed: int, numbers: range
+    generator: Generator, denoiser: Denoiser, clean: Float[Tensor, "b c h w"], sigmas: Tensor, seed: int, numbers: range
 ) -> Float[Tensor, "b c h w"]:
     """Up to the first noise level, and down again."""
     noise = unit_noise(seed, numbers, clean.shape[1:]).to(clean)
     noisy = (clean + float(sigmas[0]) * noise).contiguous(memory_format=torch.channels_last)
-    *_, new = dpm_solver(denoiser, noisy, sigmas)
+    *_, new = dpm_solver(denoiser, noisy, sigmas, generator.spread)
     return new
 
 

@@ -72,15 +72,16 @@ def posterior(
     error: Float[Tensor, "#b #c #h #w"] | None = None,
     slack: float = SLACK,
     leap: float = LEAP,
+    spread: float = 0.0,
 ) -> Iterator[Float[Tensor, "b c h w"]]:
     """`dpm_solver` on the denoiser that is told of the known pixels; `*_, images = posterior(...)`.
 
-    noise : unit variance; sigmas : falling, the last one 0; iterations, slack, leap : see `conditioned`
+    noise : unit variance; sigmas : falling, the last one 0; iterations, slack, leap : see `conditioned`; spread : see
+        `dpm_solver`
     Source: see `conditioned`. We differ: as there; and a solver of second order, so that few steps do.
     """
     told = conditioned(denoiser, known, mask, iterations, error, slack, leap)
-    known, _ = _prepared(known, mask, error)
-    for number, x in enumerate(dpm_solver(told, sigmas[0].to(noise) * noise, sigmas), 2):
+    for number, x in enumerate(dpm_solver(told, sigmas[0].to(noise) * noise, sigmas, spread), 2):
         yield x if number < len(sigmas) else torch.where(mask, x, known)
 
 

@@ -39,23 +39,29 @@ def heun(
 
 @torch.no_grad()
 def dpm_solver(
-    denoiser: Denoiser, x: Float[Tensor, "b c h w"], sigmas: Float[Tensor, "n"]
+    denoiser: Denoiser, x: Float[Tensor, "b c h w"], sigmas: Float[Tensor, "n"], spread: float = 0.0
 ) -> Iterator[Float[Tensor, "b c h w"]]:
     """Deterministic, second order from two steps on: DPM-Solver++(2M), one call a step.
 
+    spread : σ of the pixels that most of the image is made of, the sky's: their path is followed exactly, in however
+        few steps. With 0, in 24 steps to a 25th of it, the sky comes out 3 % too noisy; in 12 steps 8 %
     Source: Lu et al. 2022, arXiv:2211.01095, Algorithm 2, in the variables of Karras et al. 2022.
-    We differ: the last step, to no noise at all, is of first order, as every such step must be.
+    We differ: the last step, to no noise at all, is of first order, as every such step must be. And with a spread: the
+    path of N(m, spread²) to level σ is m + (x − m) · √(spread² + σ²), so that m, not D(x, σ), is what changes slowly
+    and is carried on from step to step.
     """
     before: tuple[Tensor, float] | None = None
     for now, then in pairwise(sigmas.tolist()):
-        clean = denoiser(x, _level(now, x))
-        aim = clean
+        kept = spread**2 / (spread**2 + now**2)
+        middle = (denoiser(x, _level(now, x)) - kept * x) / (1 - kept)
+        wide, narrow = math.hypot(spread, now), math.hypot(spread, then)
+        aim = middle
         if before is not None and then > 0:
-            old, earlier = before
-            ratio = math.log(earlier / now) / math.log(now / then)
-            aim = clean + (clean - old) / (2 * ratio)
-        x = aim + (then / now) * (x - aim)
-        before = (clean, now)
+            old, wider = before
+            ratio = math.log(wider / wide) / math.log(wide / narrow)
+            aim = middle + (middle - old) / (2 * ratio)
+        x = aim + (narrow / wide) * (x - aim)
+        before = (middle, wide)
         yield x
 
 
