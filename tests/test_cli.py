@@ -116,6 +116,11 @@ def test_a_named_error_is_a_message_and_exit_code_1(tmp_path):
     assert summary(answer)["error"] == "StoreError"
 
 
+def test_a_page_that_is_none_is_refused_before_anything_is_scored(tmp_path):
+    answer = run("score", tmp_path / "not.lance", tmp_path / "there.lance", "--out", tmp_path / "scores.csv")
+    assert answer.exit_code == 1 and "ends in .html" in answer.output and "lance" not in answer.output
+
+
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError), console.job(as_json=False):
         _ = 1 / 0

@@ -116,6 +116,13 @@ def test_level_and_rms_are_those_of_the_noise_around_a_galaxy(discs):
     assert shifted[1].level.value == pytest.approx(0.3 / 2, abs=0.02) and shifted[0].rms.n == 100
 
 
+def test_a_sky_without_noise_has_offsets_too(discs):
+    noisy = sky_noise(discs(20, 0, 64).astype(np.float32))
+    flat = noisy._replace(rms=np.zeros_like(noisy.rms), level=np.zeros_like(noisy.level))
+    assert all(one.rms.value == 0 for one in sky_offsets(noisy, flat))
+    assert all(np.isinf(one.rms.value) for one in sky_offsets(flat, noisy))
+
+
 @pytest.mark.parametrize("with_galaxies", [False, True])
 def test_the_spectrum_of_the_noise_is_that_of_theory_holes_or_not(with_galaxies, discs):
     added = int(with_galaxies)  # galaxies bring white noise of their own

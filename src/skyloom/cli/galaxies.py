@@ -90,6 +90,10 @@ def score(
     held_out: Annotated[
         Path | None, typer.Option(help="Real galaxies not trained on, where REAL are those trained on: memorisation.")
     ] = None,
+    inception: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of an encoder of pictures, TorchScript. See docs/score.md."),
+    ] = None,
     n: Annotated[
         int | None,
         typer.Option("--n", help="How many of each; all fakes, at most half of the real ones, if not given."),
@@ -102,7 +106,7 @@ def score(
     with job(as_json) as progress:
         if out is not None:
             page_destination(out)  # said before the work
-        found = sl.score(real, fake, metric, held_out=held_out, n=n, seed=seed, progress=progress)
+        found = sl.score(real, fake, metric, held_out=held_out, inception=inception, n=n, seed=seed, progress=progress)
         typer.echo(str(found), err=as_json)
         if out is not None:
             sl.score_page(found, real, fake, out)
