@@ -30,10 +30,46 @@ def test_before_training_it_is_the_best_guess_about_white_noise(sigma):
 def test_it_takes_one_level_for_all_or_one_each():
     net, x = small().eval(), normal(3, 3, 16, 16)
     net.gain.data.fill_(1.0)
+    net.filters.data.normal_(generator=torch.Generator().manual_seed(1))
     levels = torch.tensor([0.1, 1.0, 10.0])
     together = net(x, levels)
     for k, level in enumerate(levels):
         torch.testing.assert_close(net(x[k : k + 1], level), together[k : k + 1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_filter_of_a_band_sees_that_band_and_as_far_as_it_reaches():
+    net = small(reach=2).eval()
+    net.filters.data.normal_(generator=torch.Generator().manual_seed(1))
+    dot = torch.zeros(1, 3, 16, 16)
+    dot[0, 1, 8, 8] = 1.0
+    seen = net(dot, torch.tensor(1.0))[0].detach() != 0
+    assert not seen[[0, 2]].any() and seen[1, 6:11, 6:11].all() and seen[1].sum() == 25
+
+
+def test_filters_learn_the_ideal_denoiser_of_a_correlated_sky():
+    """One band of correlated noise, one of white noise fainter than `spread`. Wiener's filter is the referee."""
+    net = small(channels=2, spread=1.0, reach=3, widths=(4, 4), heads=1)
+    waves = torch.fft.fftfreq(16)
+    power = torch.exp(-20 * (waves[:, None] ** 2 + waves**2))
+    power = torch.stack([power / power.mean(), torch.full((16, 16), 0.25)])
+    optimiser = torch.optim.Adam([net.filters], lr=0.05)
+
+    def sky(seed):
+        return torch.fft.ifft2(torch.fft.fft2(normal(16, 2, 16, 16, seed=seed)) * power.sqrt()).real
+
+    def error(seed):
+        clean, noise = sky(seed), normal(16, 2, 16, 16, seed=1000 + seed)
+        off = (net(clean + noise, torch.tensor(1.0)) - clean)[..., 4:-4, 4:-4]
+        return off.square().mean((0, 2, 3))
+
+    for step in range(100):
+        optimiser.zero_grad()
+        error(step).sum().backward()
+        optimiser.step()
+    with torch.no_grad():
+        found = torch.stack([error(5000 + k) for k in range(8)]).mean(0)
+    ideal = (power / (power + 1)).mean((1, 2))
+    assert (found / ideal).tolist() == pytest.approx([1, 1], abs=0.06)
 
 
 def test_it_takes_any_size_that_is_a_multiple_and_any_number_of_bands():

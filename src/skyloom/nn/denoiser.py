@@ -23,6 +23,7 @@ class DenoiserConfig:
     widths : channels of each scale, each half as fine as the one before; attention at the coarsest
     conditions : numbers that may be said about a galaxy; 0 for none
     spread : rms of the scaled images
+    reach : pixels to which a linear filter of each band reaches beside the network; 0 for none
     """
 
     channels: int = 3
@@ -32,6 +33,7 @@ class DenoiserConfig:
     heads: int = 4
     conditions: int = 0
     spread: float = 1.0
+    reach: int = 3
 
     @property
     def multiple(self) -> int:
@@ -43,7 +45,9 @@ class Denoiser(nn.Module):
     """(x, sigma) to the clean image, fully convolutional but for the attention at its coarsest scale.
 
     Source: preconditioning Karras et al. 2022, arXiv:2206.00364, Table 1; layers Karras et al. 2024, arXiv:2312.02696.
-    We differ: patches of pixels come in as channels, so that a CPU can train it; attention only at the coarsest scale.
+    We differ: patches of pixels come in as channels, so that a CPU can train it; attention only at the coarsest scale;
+    and beside the network each band passes through a linear filter of its own, made for the noise level, for that is
+    what the ideal denoiser of a sky is whose pixels are correlated (Wiener 1949).
     """
 
     def __init__(self, config: DenoiserConfig):
@@ -71,6 +75,8 @@ class Denoiser(nn.Module):
                 width = out
         self.leave = Conv(width, depth, 3)
         self.gain = nn.Parameter(torch.zeros(()))
+        side = 2 * config.reach + 1 if config.reach else 0
+        self.filters = nn.Parameter(torch.zeros(embedding, config.channels * side**2)) if side else None
         self.doubt = nn.Sequential(Waves(32), Conv(32, 1))
 
     def _heads(self, scale: int) -> int:
@@ -97,6 +103,7 @@ class Denoiser(nn.Module):
             known = torch.cat([said.nan_to_num(0.0), torch.ones(len(x), 1)], 1).to(x)
             about = blend(about, self.label(known), 0.5)
         about = silu(about)
+        filtered = self._filtered(x, about)
         x = F.pixel_unshuffle(x, self.config.patch)
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1).contiguous(memory_format=torch.channels_last)
         x = self.enter(x)
@@ -107,7 +114,16 @@ class Denoiser(nn.Module):
         x = self.middle(x, about)
         for block in self.up:
             x = block(x, about, kept.pop())
-        return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch)
+        return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch) + filtered
+
+    def _filtered(self, x: Float[Tensor, "b c h w"], about: Float[Tensor, "b e"]) -> Tensor | float:
+        """Each band through its own linear filter."""
+        if self.filters is None:
+            return 0.0
+        side = 2 * self.config.reach + 1
+        kernels = (about @ self.filters / about.shape[1]).view(-1, 1, side, side)
+        planes = x.reshape(1, -1, *x.shape[-2:])
+        return F.conv2d(planes, kernels, padding=self.config.reach, groups=len(kernels)).view(x.shape)
 
 
 class Block(nn.Module):
