@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import time
 from pathlib import Path
 
+from shipping import head, ship
+
 import skyloom as sl
-from skyloom.checkpoint import LOSSES, SHIPPED, STATE, Run, open_run
+from skyloom.checkpoint import Run, open_run
 from skyloom.data import store
 from skyloom.infer.simulate import USUAL
 from skyloom.recipes.lesson import splits_of
 
-WATTS = 10.0  # of a busy core, assumed
 FEWER = 1000  # galaxies at each other number of steps
 CURVE = ("sgd", "frechet", "noise")
 
@@ -55,22 +55,11 @@ def rows_of(comparison) -> list[dict]:
 
 def card(run: Run, scores: dict) -> str:
     """The model card."""
-    record, facts, clock = run.record, run.facts("generator"), run.facts("training")
-    settings = {name: value for name, value in record["settings"].items() if name != "net"}
-    hours, cpu = clock["seconds"] / 3600, clock["cpu_seconds"] / 3600
+    facts = run.facts("generator")
     info = json.loads(facts["info"])
     bands = ", ".join(band["name"] for band in info["bands"])
-    sources = "\n".join(
-        f"- {one['objects']:,} objects of `{one['name']}` ({one['source'] or 'no source stated'})"
-        for one in record["surveys"]
-    )
     lines = [
-        f"# {run.name}\n\nRecipe `{record['recipe']}`, size `{record['size']}`. Licence: BSD-3-Clause, as skyloom.\n",
-        f"**Trained on** {facts['images']:,} images, the training side (80 %, by position) of\n\n{sources}\n",
-        f"for {hours:.2f} h ({clock['machine']}), {cpu:.2f} CPU hours, about {cpu * 3.6 * WATTS:.0f} kJ at {WATTS:.0f} "
-        "W a busy core. Again: `scripts/train_weights FOLDER`. "
-        + ", ".join(f"{name} = {value}" for name, value in settings.items() if value not in ("", []))
-        + ". Network: " + ", ".join(f"{name} = {value}" for name, value in record["settings"]["net"].items()) + ".\n",
+        head(run, f"{facts['images']:,} images, the training side (80 %, by position) of"),
         f"**Makes** {info['shape'][0]} × {info['shape'][1]} pixels of {info['pixel_scale'] or 'no stated size'}"
         f"{' arcsec' if info['pixel_scale'] else ''} in {bands}; other bands and pixels are refused.\n",
         f"**Scores** of {scores['n']:,} galaxies ({scores['sampler']}, {scores['steps']} steps, "
@@ -118,10 +107,7 @@ def main() -> None:
     run.write_facts("scores", scores)
     (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
     if asked.ship:
-        shutil.copytree(
-            run.path, SHIPPED / run.name, dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns(LOSSES, STATE, "clock.json", "snapshots"),
-        )  # fmt: skip
+        ship(run)
 
 
 if __name__ == "__main__":

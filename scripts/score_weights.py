@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from shipping import head, ship
 
 import skyloom as sl
-from skyloom.checkpoint import LOSSES, SHIPPED, STATE, Run, open_run
+from skyloom.checkpoint import Run, open_run
 from skyloom.data import store
 from skyloom.data.mocks.mock import info, mock_cutouts, studio
 from skyloom.data.mocks.observation import Observation, survey_like_kids
@@ -29,7 +29,6 @@ from skyloom.metrics.score import median
 from skyloom.metrics.shapes import judge_shapes
 
 SHIFTED, SEED = 300, 910_000  # galaxies of a shifted survey, and its seed
-WATTS = 10.0  # of a busy core, assumed
 
 
 def shifted(kind: str, band: str) -> Observation:
@@ -127,28 +126,13 @@ def score(run: Run, survey: store.Survey, band: str, n: int) -> dict:
 
 def card(run: Run, scores: dict) -> str:
     """The run in words."""
-    record, training = run.record, run.facts("training") or {}
-    surveys = "\n".join(
-        f"- {one['objects']:,} objects of `{one['name']}` ({one['source']})" for one in record["surveys"]
-    )
-    settings = ", ".join(f"{k} = {v}" for k, v in record["settings"].items() if k != "net")
-    network = ", ".join(f"{k} = {v}" for k, v in record["settings"]["net"].items())
-    hours, kilojoules = training["seconds"] / 3600, training["cpu_seconds"] * WATTS / 1000
-    head = f"# {run.name}\n\nRecipe `{record['recipe']}`, size `{record['size']}`. Licence: BSD-3-Clause, as skyloom.\n"
-    before = record["settings"].get("start")
-    before = f" It starts from the run `{before}`, whose hours come on top." if before else ""
-    made = (
-        f"\n**Trained on** mocks, of which 80 % were learnt from and 12 % calibrated on:\n\n{surveys}\n\n"
-        f"for {hours:.2f} h ({training['machine']}), {training['cpu_seconds'] / 3600:.2f} CPU hours, "
-        f"about {kilojoules:.0f} kJ at "
-        f"{WATTS:.0f} W a busy core. Again: `scripts/train_weights FOLDER`. {settings}. Network: {network}.{before}\n"
-    )
+    training = run.facts("training") or {}
     seen = (
         f"\n**Has seen** bands {', '.join(training['bands'])}; pixels of "
         f"{', '.join(f'{scale:g}' for scale in training['pixel_scales'])} arcsec; frames of "
         f"{', '.join(map(str, training['sizes']))} pixels. Other bands and pixels are refused unless `--anyway`.\n"
     )
-    return head + made + seen + _scores(scores)
+    return head(run, "mocks, of which 80 % were learnt from and 12 % calibrated on") + seen + _scores(scores)
 
 
 def _scores(scores: dict) -> str:
@@ -192,16 +176,6 @@ def _coverage(scores: dict) -> str:
         whose = {"reference": "truth", "predicted": "prediction"}[row["by"]]
         text += f"| {100 * row['level']:.0f} | {whose} | {row['low']:g}–{row['high']:g} | {shares} |\n"
     return f"<!-- --8<-- [start:coverage] -->\n{text}<!-- --8<-- [end:coverage] -->\n"
-
-
-def ship(run: Run) -> None:
-    """Copy what users need into the package."""
-    target = SHIPPED / run.name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for path in run.path.iterdir():
-        if path.is_file() and path.name not in (LOSSES, STATE, "clock.json"):
-            shutil.copy(path, target / path.name)
 
 
 def main():

@@ -34,7 +34,7 @@ ARMS = [
     ("astroddpm", {"loss": loss, "clip": clip, "learning_rate": "0.001", "widths": "16,32"})
     for loss, clip in product(("l1", "l2"), ("true", "false"))
 ] + [("galaxy_edm", {"widths": "24,48", "learning_rate": "0.008", "warm": "100"})]
-DRAWN = 500  # galaxies per run
+DRAWN = 400  # galaxies per run
 STEPS = 25
 APERTURE = 7.5  # radius [pixel]
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyloom.samplers.schedules import cosine_kept, karras_sigmas, sigmas_of, sub_sampled
-from skyloom.samplers.solvers import ancestral, between, ddim, dpm_solver, encode, heun
+from skyloom.samplers.solvers import ancestral, begun, between, ddim, dpm_solver, encode, heun
 
 MEAN, SPREAD = 0.7, 1.3
 
@@ -78,6 +78,25 @@ def test_a_population_comes_out_as_it_is(solver, steps):
     n = drawn.numel()
     assert float(drawn.mean()) == pytest.approx(MEAN, abs=5 * SPREAD / n**0.5 + 0.01)
     assert float(drawn.std()) == pytest.approx(SPREAD, rel=5 / (2 * n) ** 0.5 + 0.02)
+
+
+def test_galaxies_that_all_have_light_in_the_middle_come_out_as_bright_as_they_are():
+    """500 pixels of light 1.6 ± 0.7, all fainter or brighter together, under noise at the start of 75."""
+    light = torch.zeros(1, 1, 32, 32, dtype=torch.float64)
+    light[..., 5:27, 5:28] = 1.0
+    n = float(light.sum())
+
+    def ideal_light(x, sigma):
+        measured, error = (x * light).sum((1, 2, 3), keepdim=True) / n, sigma / n**0.5
+        return light * (1.6 + (measured - 1.6) * 0.7**2 / (0.7**2 + error**2))
+
+    sigmas = karras_sigmas(40, 0.01, 75.0)
+    unit = torch.randn(800, 1, 32, 32, generator=torch.Generator().manual_seed(4)).double()
+    start = begun(ideal_light, unit * sigmas[0], float(sigmas[0]))
+    found = (last(dpm_solver(ideal_light, start, sigmas)) * light).sum((1, 2, 3)) / n
+    without = (last(dpm_solver(ideal_light, unit * sigmas[0], sigmas)) * light).sum((1, 2, 3)) / n
+    assert float(found.mean()) == pytest.approx(1.6, abs=0.08) and float(found.std()) == pytest.approx(0.7, abs=0.08)
+    assert float(without.mean()) < 1.45
 
 
 def test_the_published_way_draws_the_population_on_all_steps_and_on_some():

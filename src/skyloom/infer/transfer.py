@@ -22,7 +22,7 @@ from skyloom.infer.placed import device_of
 from skyloom.infer.side_by_side import chunks_of
 from skyloom.infer.subjects import Subject, gallery
 from skyloom.samplers.schedules import karras_sigmas
-from skyloom.samplers.solvers import Denoiser, dpm_solver
+from skyloom.samplers.solvers import Denoiser, begun, dpm_solver
 from skyloom.sky.moments import enclosed, light
 
 STEPS = 30  # of a fresh draw; in proportion fewer from less noise
@@ -101,11 +101,7 @@ def transfer(
         for chunk in chunks_of(given.subjects, CHUNK[device]):
             clean = generator.scaling.scaled(_stacked(chunk, device))
             numbers = range(done, done + len(chunk))
-            new = (
-                clean
-                if sigmas is None
-                else _renewed(generator, denoiser, clean * (strength < 1), sigmas, seed, numbers)
-            )
+            new = clean if sigmas is None else _renewed(generator, denoiser, clean, sigmas, seed, numbers, strength < 1)
             for subject, flux in zip(chunk, generator.scaling.flux(new).cpu().numpy(), strict=True):
                 rows.extend(_compared(subject, flux, generator))
                 yield generator.cutout(subject.object_id, flux, tile=subject.tile, ra=subject.ra, dec=subject.dec)
@@ -128,12 +124,13 @@ def noise_level(lowest: float, highest: float, strength: float) -> float:
 
 
 def _renewed(
-    generator: Generator, denoiser: Denoiser, clean: Float[Tensor, "b c h w"], sigmas: Tensor, seed: int, numbers: range
-) -> Float[Tensor, "b c h w"]:
-    """Up to the first noise level, and down again."""
-    noise = unit_noise(seed, numbers, clean.shape[1:]).to(clean)
-    noisy = (clean + float(sigmas[0]) * noise).contiguous(memory_format=torch.channels_last)
-    *_, new = dpm_solver(denoiser, noisy, sigmas, generator.spread)
+    generator: Generator, denoiser: Denoiser, clean: Float[Tensor, "b c h w"], sigmas: Tensor, seed: int,
+    numbers: range, kept: bool,
+) -> Float[Tensor, "b c h w"]:  # fmt: skip
+    """Up to the first noise level, and down again. kept : start from the images, not from noise alone"""
+    noise = (float(sigmas[0]) * unit_noise(seed, numbers, clean.shape[1:])).to(clean)
+    noisy = clean + noise if kept else begun(denoiser, noise, float(sigmas[0]))
+    *_, new = dpm_solver(denoiser, noisy.contiguous(memory_format=torch.channels_last), sigmas, generator.spread)
     return new
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from skyloom.samplers.solvers import Denoiser, dpm_solver
+from skyloom.samplers.solvers import Denoiser, begun, dpm_solver
 
 Rng = torch.Generator | Sequence[torch.Generator]  # one for all images, or one for each equal share of the batch
 
@@ -81,7 +81,8 @@ def posterior(
     Source: see `conditioned`. We differ: as there; and a solver of second order, so that few steps do.
     """
     told = conditioned(denoiser, known, mask, iterations, error, slack, leap)
-    for number, x in enumerate(dpm_solver(told, sigmas[0].to(noise) * noise, sigmas, spread), 2):
+    start = begun(told, sigmas[0].to(noise) * noise, float(sigmas[0]))
+    for number, x in enumerate(dpm_solver(told, start, sigmas, spread), 2):
         yield x if number < len(sigmas) else torch.where(mask, x, known)
 
 
