@@ -1,7 +1,7 @@
 """Galaxies of the shipped generators beside real ones: the tables and figures of docs/simulate.md.
 
     python docs/figures/simulated.py                                 # simulated.inc, from the weights' scores.json
-    python docs/figures/simulated.py NAME REAL.lance FAKE.lance      # NAME_sheet.png and NAME_histograms.png
+    python docs/figures/simulated.py NAME REAL.lance FAKE.lance      # NAME_sheet.jpg and NAME_histograms.png
 
 REAL : galaxies that no training has seen; FAKE : drawn by the weights NAME
 """
@@ -52,7 +52,7 @@ def sheet(name: str, real: sl.Survey, fake: sl.Survey) -> None:
                 side = 0.97 * PANEL
                 show(figure.add_axes((column * PANEL / width, 1 - low / height, side / width, side / height)), one)
 
-    drawn(draw, width, height, PAPER).savefig(OUT.with_name(f"{name}_sheet.png"), dpi=160)
+    drawn(draw, width, height, PAPER).savefig(OUT.with_name(f"{name}_sheet.jpg"), dpi=160, pil_kwargs={"quality": 88})
 
 
 def histograms(name: str, real: sl.Survey, fake: sl.Survey) -> None:
