@@ -14,6 +14,7 @@ from skyloom.nn.preserving import Conv, Waves, blend, side_by_side, silu, unit_v
 RESIDUAL = 0.3  # share of a block's new light in the sum
 ATTENDED = 0.3  # and of its attention's
 LARGEST = 256.0  # of any activation
+LIGHT = (1.0, 2.0, 4.0)  # from which other filters take part, in units of the input's spread
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class DenoiserConfig:
     widths : channels of each scale, each half as fine as the one before; attention at the coarsest
     conditions : numbers that may be said about a galaxy; 0 for none
     spread : rms of the scaled images
-    reach : pixels to which a linear filter of each band reaches beside the network; 0 for none
+    reach : pixels to which filters of each band reach beside the network; 0 for none
     """
 
     channels: int = 3
@@ -46,8 +47,9 @@ class Denoiser(nn.Module):
 
     Source: preconditioning Karras et al. 2022, arXiv:2206.00364, Table 1; layers Karras et al. 2024, arXiv:2312.02696.
     We differ: patches of pixels come in as channels, so that a CPU can train it; attention only at the coarsest scale;
-    and beside the network each band passes through a linear filter of its own, made for the noise level, for that is
-    what the ideal denoiser of a sky is whose pixels are correlated (Wiener 1949).
+    and beside the network each band passes through linear filters of its own, made for the noise level: one for all
+    pixels, which is what the ideal denoiser of a sky is whose pixels are correlated (Wiener 1949), and others for the
+    structure where there is light, which is smoother than the sky.
     """
 
     def __init__(self, config: DenoiserConfig):
@@ -76,7 +78,8 @@ class Denoiser(nn.Module):
         self.leave = Conv(width, depth, 3)
         self.gain = nn.Parameter(torch.zeros(()))
         side = 2 * config.reach + 1 if config.reach else 0
-        self.filters = nn.Parameter(torch.zeros(embedding, config.channels * side**2)) if side else None
+        kernels = (1 + len(LIGHT)) * config.channels
+        self.filters = nn.Parameter(torch.zeros(embedding, kernels * side**2)) if side else None
         self.doubt = nn.Sequential(Waves(32), Conv(32, 1))
 
     def _heads(self, scale: int) -> int:
@@ -117,13 +120,22 @@ class Denoiser(nn.Module):
         return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch) + filtered
 
     def _filtered(self, x: Float[Tensor, "b c h w"], about: Float[Tensor, "b e"]) -> Tensor | float:
-        """Each band through its own linear filter."""
+        """Each band through its own linear filter, and its structure where there is light through others."""
         if self.filters is None:
             return 0.0
         side = 2 * self.config.reach + 1
-        kernels = (about @ self.filters / about.shape[1]).view(-1, 1, side, side)
-        planes = x.reshape(1, -1, *x.shape[-2:])
-        return F.conv2d(planes, kernels, padding=self.config.reach, groups=len(kernels)).view(x.shape)
+        kernels = (about @ self.filters / about.shape[1]).view(len(x), -1, x.shape[1], side, side)
+        light = F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
+        total = _banded(x, kernels[:, 0])
+        for number, threshold in enumerate(LIGHT, 1):
+            total = total + torch.sigmoid(4 * (light / threshold - 1)) * _banded(x - light, kernels[:, number])
+        return total
+
+
+def _banded(x: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k"]) -> Float[Tensor, "b c h w"]:
+    """Each band of each image through a filter of its own."""
+    planes, each = x.reshape(1, -1, *x.shape[-2:]), kernels.reshape(-1, 1, *kernels.shape[-2:])
+    return F.conv2d(planes, each, padding=kernels.shape[-1] // 2, groups=len(each)).view(x.shape)
 
 
 class Block(nn.Module):
