@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from skyloom.data.destination import write_whole
 from skyloom.errors import RunError
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -161,13 +162,6 @@ def begin(path: Path, record: Mapping[str, Any]) -> Run:
     except OSError as fault:
         raise RunError(f"{path} cannot be written: {fault}; choose another --out") from fault
     return Run(path)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """The file is the old one or the new one, never half of either."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def _briefly(part: Any) -> str:

@@ -58,7 +58,7 @@ def test_a_solver_approaches_the_exact_path_as_fast_as_its_order(solver, order):
 @settings(max_examples=30)
 @given(st.integers(1, 12), st.floats(0.2, 5))
 def test_a_solver_that_is_told_of_the_spread_needs_no_steps_for_it(steps, wrong):
-    """Exact in one step where the spread is that of the pixels; at 24 steps within 3 % where it is off by up to two."""
+    """Exact in one step where the spread is that of the pixels; at 24 steps within 5 % where it is off by up to two."""
     sigmas = karras_sigmas(max(steps, 2), 0.04, 400.0)[-steps - 1 :]
     start = exact(MEAN + noise().double(), 0.0, sigmas[0])
     told = last(dpm_solver(ideal, start, sigmas, spread=SPREAD))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.table import Table
 
+from skyloom.data.destination import require_place
 from skyloom.errors import RequestError, SourceError, StoreError
 
 FORMATS = (".parquet", ".ecsv", ".fits")
@@ -25,13 +26,7 @@ def check_destination(path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise RequestError(f"{path}: a table ends in {', '.join(FORMATS)}; got {path.suffix or 'no suffix'!r}")
-    folder = path.parent
-    if path.is_dir() or not folder.is_dir():
-        raise StoreError(
-            f"{path} cannot be written: {'it is a folder' if path.is_dir() else 'no folder ' + str(folder)}"
-        )
-    if not os.access(folder, os.W_OK):
-        raise StoreError(f"{path} cannot be written: the folder is read-only; choose another")
+    require_place(path)
     return path
 
 

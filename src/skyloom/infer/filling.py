@@ -106,14 +106,12 @@ class Filler:
         )
         rngs = [task.rng for task, _ in looks]
         noise, sigmas = normal(known, rngs), sigmas_for(self.generator, self.steps)
-        common: dict[str, Any] = {"error": error.to(self.device) if error.any() else None}
-        spread = self.generator.spread
+        unlike = error.to(self.device) if error.any() else None
         given = (self.denoiser, noise, sigmas, known, unknown.to(self.device))
-        *_, drawn = (
-            posterior(*given, **common, spread=spread)
-            if self.method == "posterior"
-            else repaint(*given, rngs, **common)
-        )
+        if self.method == "posterior":
+            *_, drawn = posterior(*given, error=unlike, spread=self.generator.spread)
+        else:
+            *_, drawn = repaint(*given, rngs, error=unlike)
         for (task, frame), piece in zip(looks, drawn.cpu().split(self.samples), strict=True):
             decided = kept(frame, task.unknown.shape)
             put(task.canvas, piece, frame, task.unknown & decided)

@@ -77,9 +77,8 @@ class Denoiser(nn.Module):
                 width = out
         self.leave = Conv(width, depth, 3)
         self.gain = nn.Parameter(torch.zeros(()))
-        side = 2 * config.reach + 1 if config.reach else 0
-        kernels = (1 + len(LIGHT)) * config.channels
-        self.filters = nn.Parameter(torch.zeros(embedding, kernels * side**2)) if side else None
+        weights = (1 + len(LIGHT)) * config.channels * (2 * config.reach + 1) ** 2
+        self.filters = nn.Parameter(torch.zeros(embedding, weights)) if config.reach else None
         self.doubt = nn.Sequential(Waves(32), Conv(32, 1))
 
     def _heads(self, scale: int) -> int:

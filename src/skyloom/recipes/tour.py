@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from skyloom import __version__
-from skyloom.checkpoint import write_whole
 from skyloom.data import store
+from skyloom.data.destination import write_whole
 from skyloom.data.mosaic import Target, cut, sky_meshes
 from skyloom.data.sample import find_sources, read_field, read_sample
 from skyloom.data.store import Survey

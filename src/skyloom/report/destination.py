@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from skyloom.data.destination import require_place, write_whole
 from skyloom.errors import RequestError, StoreError
 
 
@@ -13,21 +13,13 @@ def page_destination(out: str | Path) -> Path:
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise RequestError(f"{out}: a page ends in .html; got {out.suffix or 'no suffix'!r}")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        problem = "it is a folder" if out.is_dir() else f"there is no folder {out.absolute().parent}"
-        raise StoreError(f"{out} cannot be written: {problem}")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise StoreError(f"{out} cannot be written: the folder is read-only; choose another")
+    require_place(out)
     return out
 
 
 def write_page(out: Path, text: str) -> None:
     """The page is the old one or the new one, never half of either. Raises StoreError if it cannot be written."""
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(out)
+        write_whole(out, text)
     except OSError as fault:
         raise StoreError(f"{out} cannot be written: {fault}; free some space or choose another folder") from fault
-    finally:
-        draft.unlink(missing_ok=True)
