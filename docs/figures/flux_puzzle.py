@@ -1,94 +1,166 @@
-"""Why did AstroDDPM's galaxies need factors of 1.16 to 1.23? The ablation, its numbers and its figure.
+"""Why did AstroDDPM's galaxies need factors of 1.16 to 1.23? Two ablations, their numbers and their figure.
 
-    python docs/figures/flux_puzzle.py train SURVEY RUNS      # twelve runs of equal compute, three of ours; resumable
-    python docs/figures/flux_puzzle.py measure REAL RUNS      # draws galaxies of each; writes flux_puzzle.json
+    python docs/figures/flux_puzzle.py ideal SURVEY           # the published chain with a network that cannot be better
+    python docs/figures/flux_puzzle.py train SURVEY RUNS      # twelve runs of equal compute; resumable
+    python docs/figures/flux_puzzle.py measure REAL RUNS      # draws galaxies of each run
     python docs/figures/flux_puzzle.py draw                   # flux_puzzle.png from flux_puzzle.json
 
 SURVEY : mocks to learn from; REAL : other mocks, to compare with; RUNS : a folder
-Everything is the published recipe at a small size but for two switches, L1 or L2 and clipping or none; every arm sees
-the same images in the same order for the same number of steps, from three seeds. A network that names the noise learns
-slowly: 450 steps made no galaxies at all (docs/LOG.md). With these 60,000 it is a day on two cores, or a GPU's hour.
+There are two switches, L1 or L2 and clipping or none, and three seeds. `ideal` has the published scaling, schedule and
+sampler, with the denoiser that infinite training on some thousand galaxies would end at: their mean as weighed by how
+likely each made the noisy image (L2), or pixel by pixel their median (L1). `train` has networks, and as a network that
+names the noise of 20,000 times the images' range learns too slowly for this (docs/LOG.md), they are `galaxy_edm`'s at a
+small size; every arm sees the same images in the same order for the same number of steps. An hour on one core.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 import skyloom as sl
-from skyloom.data.images import read_images
-from skyloom.infer.generator import generator_of
+from skyloom.data import store
+from skyloom.data.images import ImageSet, read_images
+from skyloom.infer.generator import generator_of, unit_noise
 from skyloom.infer.simulate import draw as galaxies
+from skyloom.recipes.astroddpm import truncation_of
+from skyloom.recipes.generators import Images
 from skyloom.report.drawing import PAPER, drawn, margins
+from skyloom.samplers.schedules import cosine_kept, sub_sampled
+from skyloom.samplers.solvers import ancestral
+from skyloom.sky.grid import corner
+from skyloom.sky.scaling import MinMax
 
 HERE = Path(__file__)
 FOUND, FIGURE = HERE.with_suffix(".json"), HERE.with_suffix(".png")
 SEEDS = (0, 1, 2)
+ARMS = list(product(("l2", "l1"), (False, True)))  # the loss, and whether flux is clipped
 SIDE = 20  # pixels
-SHARED = {"crop": str(SIDE), "batch": "16", "steps": "60000"}
-ARMS = [
-    ("astroddpm", {"loss": loss, "clip": clip, "learning_rate": "0.001", "widths": "16,32"})
-    for loss, clip in product(("l1", "l2"), ("true", "false"))
-] + [("galaxy_edm", {"widths": "24,48", "learning_rate": "0.008", "warm": "100"})]
-DRAWN = 400  # galaxies per run
-STEPS = 25
+NET = {"widths": "24,48", "learning_rate": "0.008", "warm": "100", "log_sigma_mean": "1.5", "steps": "2500"}
+DRAWN, STEPS = 1000, 24  # galaxies per run, and the sampler's steps
+KNOWN, MADE, WALK = 2000, 200, 100  # galaxies that the ideal network knows and makes, per seed, in so many steps
 APERTURE = 7.5  # radius [pixel]
 
 
-def name_of(recipe: str, settings: dict[str, str], seed: int) -> str:
-    parts = [settings[key] for key in ("loss", "clip") if key in settings]
-    return "-".join([recipe, *parts, str(seed)])
+def name_of(loss: str, clip: bool, seed: int) -> str:
+    return f"{loss}-{'clipped' if clip else 'whole'}-{seed}"
 
 
 def label_of(name: str) -> str:
-    recipe, *parts, _ = name.split("-")
-    if recipe == "galaxy_edm":
-        return "galaxy_edm\n(asinh, L2)"
-    return f"{parts[0].upper()}\n{'clipped' if parts[1] == 'true' else 'not clipped'}"
+    loss, clip, _ = name.split("-")
+    return f"{loss.upper()}\n{'clipped' if clip == 'clipped' else 'not clipped'}"
+
+
+def prepare(survey: str, runs: Path) -> dict[bool, store.Survey]:
+    """The middle of every image as it is, and clipped as published: below 0, and above the truncation."""
+    there = sl.open(survey)
+    ids = there.table(["object_id"])["object_id"].to_pylist()
+    truncation = cut_of(read_images(there, ids[:6000]))
+    found = {}
+    for clip in (False, True):
+        path = runs / f"{'clipped' if clip else 'whole'}.lance"
+        info = replace(there.info, shape=(SIDE, SIDE))
+        found[clip] = sl.open(path) if path.exists() else store.write(path, info, middles(there, clip, truncation))
+    return found
+
+
+def cut_of(images: ImageSet) -> float:
+    return truncation_of([Images(images, np.empty((len(images), 0)))])
+
+
+def middles_of(survey: str, which: slice) -> ImageSet:
+    there = sl.open(survey)
+    return read_images(there, there.table(["object_id"])["object_id"].to_pylist()[which], size=SIDE)
+
+
+def middles(survey: store.Survey, clip: bool, truncation: float) -> Iterator[sl.Cutout]:
+    x0, y0 = corner(*((side - 1) / 2 for side in reversed(survey.info.shape)), SIDE)
+    here = np.s_[:, y0 : y0 + SIDE, x0 : x0 + SIDE]
+    for one in survey.read():
+        sky = one.sky[:, None, None]
+        light = one.flux[here] - sky
+        flux = np.ascontiguousarray((light.clip(0, truncation) if clip else light) + sky, np.float32)
+        yield replace(one, flux=flux, ivar=np.ascontiguousarray(one.ivar[here]), wcs=None, columns={})
 
 
 def train(survey: str, runs: Path) -> None:
-    for seed, (recipe, settings) in product(SEEDS, ARMS):
-        sl.train(
-            recipe, survey, runs / name_of(recipe, settings, seed), settings={**SHARED, **settings, "seed": str(seed)}
-        )
+    runs.mkdir(exist_ok=True)
+    surveys = prepare(survey, runs)
+    for seed, (loss, clip) in product(SEEDS, ARMS):
+        settings = {**NET, "batch": "16", "loss": loss, "seed": str(seed)}
+        sl.train("galaxy_edm", surveys[clip], runs / name_of(loss, clip, seed), settings=settings)
 
 
 def measure(real: str, runs: Path) -> None:
-    """Fluxes of real and drawn galaxies, in the flux of the survey."""
-    opened = sl.open(real)
-    ids = opened.table(["object_id"])["object_id"].to_pylist()[:6000]
-    truth = read_images(opened, ids, size=SIDE).flux.numpy()
-    found = {"bands": list(opened.info.band_names), "noise": read_images(opened, ids[:500]).noise.tolist()}
-    found["runs"] = {}
-    for seed, (recipe, settings) in product(SEEDS, ARMS):
-        name = name_of(recipe, settings, seed)
-        generator = generator_of(runs / name)
-        drawn_ones = np.stack(
-            [one for one, _ in zip(galaxies(generator, DRAWN, STEPS, seed, "dpm"), range(DRAWN), strict=False)]
-        )
-        clipped = recipe == "astroddpm" and settings["clip"] == "true"
-        as_seen = truth.clip(0, generator.scaling.high[0]) if clipped else truth
-        found["runs"][name] = compared(truth, as_seen, drawn_ones)
-    FOUND.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    """Fluxes and skies of real and drawn galaxies."""
+    truth = middles_of(real, slice(0, 6000)).flux.numpy()
+    found = {}
+    for seed, (loss, clip) in product(SEEDS, ARMS):
+        generator = generator_of(runs / name_of(loss, clip, seed))
+        made = [one for one, _ in zip(galaxies(generator, DRAWN, STEPS, seed, "dpm"), range(DRAWN), strict=False)]
+        found[generator.name] = compared(truth, np.stack(made))
+    noted({"bands": list(sl.open(real).info.band_names), "trained": found})
 
 
-def compared(truth: np.ndarray, as_seen: np.ndarray, fake: np.ndarray) -> dict[str, list[float]]:
-    """Per band: ratios real/drawn of the mean flux in an aperture, against the truth and against what was clipped from
-    it; the published multiplier, the slope of sorted median pixels; level and width of the sky in the outer pixels."""
+def ideal(survey: str) -> None:
+    """The published chain with the denoiser that infinite training would end at."""
+    found = {}
+    sigmas = sub_sampled(cosine_kept(1000), WALK)
+    for seed, (loss, clip) in product(SEEDS, ARMS):
+        known = middles_of(survey, slice(seed * KNOWN, (seed + 1) * KNOWN))
+        scaling = MinMax((cut_of(known),) * known.flux.shape[1], clip)
+        fresh = torch.Generator().manual_seed(seed)
+        noise = unit_noise(seed, range(MADE), known.flux.shape[1:])
+        *_, made = ancestral(
+            knows_by_heart(scaling.scaled(known.flux), loss), noise * float(sigmas[0]), sigmas,
+            normal=lambda like=noise, rng=fresh: torch.randn(like.shape, generator=rng),
+        )  # fmt: skip
+        found[name_of(loss, clip, seed)] = compared(known.flux.numpy(), scaling.flux(made).numpy())
+    noted({"ideal": found})
+
+
+def knows_by_heart(images: torch.Tensor, loss: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A denoiser that weighs every image it knows by how likely it made the noisy one: their mean, or their median."""
+    flat = images.flatten(1).double()
+    ordered, order = flat.sort(0)
+
+    def median(weight: torch.Tensor) -> torch.Tensor:
+        place = (weight.float()[order].cumsum(0) < 0.5).sum(0).clamp_max(len(flat) - 1)
+        return ordered.gather(0, place[None])[0]
+
+    def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        far = torch.cdist(x.flatten(1).double(), flat).square()
+        weights = torch.softmax(-far / (2 * float(sigma) ** 2), 1)
+        clean = weights @ flat if loss == "l2" else torch.stack([median(weight) for weight in weights])
+        return clean.float().view(x.shape)
+
+    return denoise
+
+
+def noted(part: dict) -> None:
+    before = json.loads(FOUND.read_text(encoding="utf-8")) if FOUND.exists() else {}
+    FOUND.write_text(json.dumps({**before, **part}, indent=1) + "\n", encoding="utf-8")
+
+
+def compared(truth: np.ndarray, fake: np.ndarray) -> dict[str, list[float]]:
+    """Per band: real / drawn of the mean flux in an aperture, with its error, and of the median flux; the published
+    multiplier, the slope of sorted median pixels; level of the sky over its real rms, and width over the real one."""
+    rms = outer(truth).std((0, 2))
     return {
         "flux": (aperture(truth).mean(0) / aperture(fake).mean(0)).tolist(),
         "flux_error": bootstrapped(truth, fake).tolist(),
-        "flux_as_seen": (aperture(as_seen).mean(0) / aperture(fake).mean(0)).tolist(),
+        "flux_median": (np.median(aperture(truth), 0) / np.median(aperture(fake), 0)).tolist(),
         "published": [slope(truth[:, band], fake[:, band]) for band in range(truth.shape[1])],
-        "level": (outer(fake).mean((0, 2)) - outer(truth).mean((0, 2))).tolist(),
-        "median": np.median(outer(fake), (0, 2)).tolist(),
-        "rms": (outer(fake).std((0, 2)) / outer(truth).std((0, 2))).tolist(),
+        "level": ((outer(fake).mean((0, 2)) - outer(truth).mean((0, 2))) / rms).tolist(),
+        "rms": (outer(fake).std((0, 2)) / rms).tolist(),
     }
 
 
@@ -107,56 +179,65 @@ def outer(flux: np.ndarray) -> np.ndarray:
 
 def slope(real: np.ndarray, fake: np.ndarray) -> float:
     """The published correction: medians of images, sorted and paired, and a straight line through them."""
-    medians = [np.sort(np.median(one, (1, 2)))[:: max(1, len(one) // DRAWN)][:DRAWN] for one in (real, fake)]
-    return float(np.polyfit(medians[1], medians[0], 1)[0])
+    share = np.linspace(0, 100, 200)
+    real, fake = (np.percentile(np.median(one, (1, 2)), share) for one in (real, fake))
+    return float(np.polyfit(fake, real, 1)[0])
 
 
 def bootstrapped(truth: np.ndarray, fake: np.ndarray, times: int = 200) -> np.ndarray:
     rng = np.random.default_rng(0)
-    real, drawn_ones = aperture(truth), aperture(fake)
+    real, made = aperture(truth), aperture(fake)
     ratios = [
-        real[rng.integers(len(real), size=len(real))].mean(0)
-        / drawn_ones[rng.integers(len(drawn_ones), size=len(drawn_ones))].mean(0)
+        real[rng.integers(len(real), size=len(real))].mean(0) / made[rng.integers(len(made), size=len(made))].mean(0)
         for _ in range(times)
     ]
     return np.std(ratios, 0)
 
 
+PANELS = {
+    "flux": "mean flux,\nreal / simulated",
+    "level": "level of the sky,\nsimulated − real [rms]",
+    "rms": "rms of the sky,\nsimulated / real",
+}
+
+
 def paint(figure: Figure, found: dict) -> None:
-    """Left the ratio of fluxes, right the sky: a point per seed, a bar for their mean."""
-    names = list(dict.fromkeys(label_of(name) for name in found["runs"]))
-    axes = figure.subplots(1, 2)
+    """Above the ideal network, below trained ones; a point per seed, a bar for their mean."""
+    axes = figure.subplots(2, 3)
     colours = PAPER.for_bands(len(found["bands"]))
-    titles = {"flux": "mean flux, real / simulated", "rms": "rms of the sky, simulated / real"}
-    for panel, (key, title) in zip(axes, titles.items(), strict=True):
-        for place, label in enumerate(names):
-            runs = [run for name, run in found["runs"].items() if label_of(name) == label]
-            for band, colour in enumerate(colours):
-                x = place + 0.22 * (band - (len(colours) - 1) / 2)
-                values = [run[key][band] for run in runs]
-                panel.plot([x - 0.08, x + 0.08], [np.mean(values)] * 2, color=colour, lw=2.2)
-                panel.plot([x] * len(values), values, "o", ms=3, color=colour, mfc="white", mew=0.9)
-        panel.axhline(1, color=PAPER.faint, zorder=0)
-        panel.set_xticks(range(len(names)), names, fontsize=8)
-        panel.tick_params(axis="x", which="both", length=0)
-        panel.set_ylabel(title)
-    axes[0].axhspan(1.16, 1.23, color=PAPER.faint, alpha=0.35, lw=0, zorder=0)
-    axes[0].text(len(names) - 0.55, 1.195, "published", ha="right", va="center", fontsize=8, color="#6b6b75")
+    for row, (kind, title) in zip(axes, {"ideal": "ideal network", "trained": "trained network"}.items(), strict=True):
+        names = list(dict.fromkeys(label_of(name) for name in found[kind]))
+        for panel, (key, label) in zip(row, PANELS.items(), strict=True):
+            for place, arm in enumerate(names):
+                runs = [run for name, run in found[kind].items() if label_of(name) == arm]
+                for band, colour in enumerate(colours):
+                    x = place + 0.22 * (band - (len(colours) - 1) / 2)
+                    values = [run[key][band] for run in runs]
+                    panel.plot([x - 0.08, x + 0.08], [np.mean(values)] * 2, color=colour, lw=2.2)
+                    panel.plot([x] * len(values), values, "o", ms=3, color=colour, mfc="white", mew=0.9)
+            panel.axhline(0 if key == "level" else 1, color=PAPER.faint, zorder=0)
+            panel.set_xticks(range(len(names)), names, fontsize=7)
+            panel.tick_params(axis="x", which="both", length=0)
+            panel.set_ylabel(label)
+        row[0].axhspan(1.16, 1.23, color=PAPER.faint, alpha=0.35, lw=0, zorder=0)
+        row[1].set_title(title, fontsize=9)
     for band, colour in zip(found["bands"], colours, strict=True):
-        axes[0].plot([], [], color=colour, lw=2.2, label=f"${band}$")
-    axes[0].legend(loc="upper right", ncols=3)
-    margins(figure, 0.55, 0.5, 0.08, 0.1, wspace=0.24)
+        axes[0][0].plot([], [], color=colour, lw=2.2, label=f"${band}$")
+    axes[0][0].legend(loc="best", ncols=3)
+    margins(figure, 0.6, 0.45, 0.08, 0.25, wspace=0.42, hspace=0.45)
 
 
 def main() -> None:
     job, *paths = sys.argv[1:]
+    if job == "ideal":
+        ideal(paths[0])
     if job == "train":
         train(paths[0], Path(paths[1]))
     if job == "measure":
         measure(paths[0], Path(paths[1]))
     if job == "draw":
         found = json.loads(FOUND.read_text(encoding="utf-8"))
-        drawn(lambda figure: paint(figure, found), 7.1, 3.0, PAPER).savefig(FIGURE, dpi=200)
+        drawn(lambda figure: paint(figure, found), 7.1, 4.4, PAPER).savefig(FIGURE, dpi=200)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,9 @@ def values(comparison) -> dict[str, float]:
     """The one number of each metric that grows with the distance."""
     chosen = {}
     for row in comparison.rows:
-        if row.metric == "effect":
-            chosen["effect"] = max(chosen.get("effect", 0.0), abs(row.found.score.value))
+        if row.metric in ("effect", "flux"):
+            size = row.found.score.value if row.metric == "effect" else np.log(row.found.score.value)
+            chosen[row.metric] = max(chosen.get(row.metric, 0.0), abs(size))
         elif row.metric != "noise" or row.found.name == "sky power":
             chosen[row.metric] = row.found.score.value  # the last: sums come last
     return chosen

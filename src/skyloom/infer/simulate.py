@@ -95,8 +95,7 @@ def _drawn(generator, denoiser, steps, seed, sampler, device, numbers) -> Float[
     sigmas = sigmas_for(generator, steps)
     x = (unit_noise(seed, numbers, shape) * sigmas[0]).to(device, torch.float32)
     x = x.contiguous(memory_format=torch.channels_last)
-    if not generator.times:  # the published noise is so high that nothing shows in it
-        x = begun(denoiser, x, float(sigmas[0]))
+    x = begun(denoiser, x, float(sigmas[0]))
     fresh = torch.Generator().manual_seed(seed * 1_000_003 + numbers[0] + 1)
 
     def normal() -> Tensor:

@@ -13,6 +13,7 @@ from scipy.stats import norm
 from skyloom.metrics.classifier import LEAST, classifier_null, classifier_test
 from skyloom.metrics.distances import Distance, Draws, Trial, as_far, judged, unjudged
 from skyloom.metrics.features import frechet_distance, kernel_distance
+from skyloom.metrics.fluxes import flux_ratios
 from skyloom.metrics.legacy import legacy_distance
 from skyloom.metrics.measured import legacy_bands, shapes, taken
 from skyloom.metrics.memorisation import Memorised, memorisation
@@ -98,6 +99,12 @@ def _effect(case: Case) -> Verdict:
     found = effects(case.real["photometry"], case.fake["photometry"], case.rows)
     notes = ["Cohen's d; + where the fake ones are larger", *[""] * (len(found) - 1)]
     return Verdict([Row("effect", one, note) for one, note in zip(found, notes, strict=True)])
+
+
+def _flux(case: Case) -> Verdict:
+    return Verdict(
+        [Row("flux", one) for one in flux_ratios(case.real["photometry"], case.fake["photometry"], case.rows)]
+    )
 
 
 def _colours(case: Case) -> Verdict:
@@ -195,6 +202,7 @@ METRICS: dict[str, Metric] = {
     "sgd": Metric(_sgd, ("photometry",), 2, "magnitudes, colours and half-light radii, each in its unit, and a sum"),
     "sgd_legacy": Metric(_sgd_legacy, ("legacy",), 2, "the published Synthetic Galaxy Distance, faults included"),
     "effect": Metric(_effect, ("photometry",), 2, "Cohen's d of the same properties"),
+    "flux": Metric(_flux, ("photometry",), 2, "the factors that fake fluxes lack, as means and as medians"),
     "colours": Metric(_colours, ("photometry",), 3, "magnitude and colours jointly"),
     "morphology": Metric(_morphology, ("morphology",), 2, "concentration, asymmetry, smoothness, Gini, M20"),
     "power": Metric(_power, ("power",), 2, "power spectrum of the images"),

@@ -1,4 +1,4 @@
-"""What a denoiser is held to: the mean of the clean images that a noisy one may be."""
+"""What a denoiser is held to: the mean of the clean images that a noisy one may be (with L1: their median)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skyloom.data.images import ImageBatch
+from skyloom.objectives.noise import Loss
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Denoising:
 
     net : (x, sigma, labels) to the clean image, with `log_variance(sigma)`
     log_sigma_mean, log_sigma_std : of ln σ, of scaled images; spread : their rms; silent : share without labels
+    loss : "l2"; or "l1", whose aim is each pixel's median, to see what that does (docs/flux-puzzle.md)
     Source: Karras et al. 2022, arXiv:2206.00364, Table 1 and Eq. 2; the uncertainty Karras et al. 2024,
     arXiv:2312.02696, Eq. 21.
     We differ: bad pixels count for nothing, and with `emphasis` pixels with light count for more. One pixel in a
@@ -32,6 +34,7 @@ class Denoising:
     spread: float
     emphasis: float = 0.0
     silent: float = 0.1
+    loss: Loss = "l2"
 
     def __call__(self, net: Any, batch: ImageBatch, rng: torch.Generator) -> dict[str, Tensor]:
         clean = batch.images
@@ -39,12 +42,19 @@ class Denoising:
         level = sigma[:, None, None, None]
         labels = None if batch.labels is None else silenced(batch.labels, self.silent, rng)
         noisy = clean + level * _normal(clean.shape, rng).to(clean.device)
-        miss = (net(noisy, sigma, labels) - clean).square()
+        miss = net(noisy, sigma, labels) - clean
         say = batch.good * self.say(noisy, level)
-        error = (miss * say).flatten(1).sum(1) / say.flatten(1).sum(1).clamp_min(1)
-        weight = (sigma**2 + self.spread**2) / (sigma * self.spread) ** 2
         doubt = net.log_variance(sigma)
-        return {"denoising": (weight * error / doubt.exp() + doubt).mean()}
+        return {"denoising": (self._error(miss, say, sigma) / doubt.exp() + doubt).mean()}
+
+    def _error(
+        self, miss: Float[Tensor, "b c h w"], say: Float[Tensor, "b c h w"], sigma: Float[Tensor, "b"]
+    ) -> Float[Tensor, "b"]:
+        """Of every image, in units of what its noise level leaves one to expect."""
+        unit = sigma * self.spread / (sigma**2 + self.spread**2).sqrt()
+        miss = miss / unit.view(-1, 1, 1, 1)
+        cost = miss.abs() if self.loss == "l1" else miss.square()
+        return (cost * say).flatten(1).sum(1) / say.flatten(1).sum(1).clamp_min(1)
 
     def say(self, noisy: Float[Tensor, "b c h w"], level: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b 1 h w"]:
         """How much a pixel's error counts: more where there is light, seen through the noise."""
@@ -54,13 +64,12 @@ class Denoising:
     def error_at(
         self, net: Any, clean: Float[Tensor, "b c h w"], sigma: float, rng: torch.Generator
     ) -> Float[Tensor, "b"]:
-        """Weighted squared error of every image at one noise level: what runs are compared by."""
+        """Weighted error of every image at one noise level: what runs are compared by."""
         noise = _normal(clean.shape, rng).to(clean.device)
         level = torch.full((len(clean),), sigma, device=clean.device)
         noisy = clean + sigma * noise
         say = self.say(noisy, level.view(-1, 1, 1, 1)).expand_as(clean)
-        error = ((net(noisy, level) - clean).square() * say).flatten(1).sum(1) / say.flatten(1).sum(1)
-        return error * (sigma**2 + self.spread**2) / (sigma * self.spread) ** 2
+        return self._error(net(noisy, level) - clean, say, level)
 
 
 def silenced(labels: Float[Tensor, "b l"], part: float, rng: torch.Generator) -> Float[Tensor, "b l"]:

@@ -14,6 +14,7 @@ from skyloom.checkpoint import Run, open_run
 from skyloom.data.store import Survey
 from skyloom.nn.denoiser import Denoiser, DenoiserConfig
 from skyloom.objectives.denoising import Denoising
+from skyloom.objectives.noise import Loss
 from skyloom.recipes.averages import FOLLOWED, best_average, exponent_of, keep_snapshot
 from skyloom.recipes.generators import (
     Sample,
@@ -42,6 +43,7 @@ class GalaxyEDMRecipe(Sample):
         sky's, so that one `spread` of 1 / soften preconditions empty sky and bright cores alike (docs/LOG.md)
     log_sigma_mean, log_sigma_std : of the noise levels in training; lowest, highest : of those in sampling; all four
         in units of the images' spread
+    loss : "l2"; "l1" shows what the published choice does to fluxes (docs/flux-puzzle.md)
     emphasis : how much more pixels with light count than empty ones (`objectives.denoising`)
     start : weights to start from, a run or a name; empty for none
     """
@@ -52,6 +54,7 @@ class GalaxyEDMRecipe(Sample):
     start: str = ""
     log_sigma_mean: float = 2.0
     log_sigma_std: float = 1.8
+    loss: Loss = "l2"
     emphasis: float = 4.0
     lowest: float = 0.04
     highest: float = 300.0
@@ -96,7 +99,7 @@ def lesson(recipe: GalaxyEDMRecipe, school: School) -> Lesson:
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     spread = config.spread
     objective = Denoising(
-        recipe.log_sigma_mean + math.log(spread), recipe.log_sigma_std, spread, emphasis=recipe.emphasis
+        recipe.log_sigma_mean + math.log(spread), recipe.log_sigma_std, spread, recipe.emphasis, loss=recipe.loss
     )
     update = descend(
         net, objective, optimiser, seed=recipe.seed, clip=10.0,
