@@ -1,10 +1,12 @@
 """Score trained generators against galaxies that no training saw, write scores.json and card.md, ship them if asked.
 
-    python scripts/score_generators.py RUN REAL [--where FILTER] [--n 10000] [--steps 10 20 40] [--ship]
+    python scripts/score_generators.py RUN REAL [--where FILTER] [--n 10000] [--steps 10 20 40] [--fewer 1000]
+        [--ship | --keep FILE]
 
 Galaxies are drawn into RUN/../NAME-drawn.lance and compared with REAL by every score that applies; if REAL is the
 survey that was trained on, with those of its galaxies that were held out, by position. With --steps, fewer galaxies are
-drawn at each number of steps too, and scored against the same null.
+drawn at each number of steps too, and scored against the null of as many. --keep writes the scores of weights that do
+not ship, for docs/figures.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from shipping import head, ship
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
 from skyloom.data import store
+from skyloom.data.destination import write_whole
 from skyloom.infer.simulate import USUAL
 from skyloom.recipes.lesson import splits_of
 
-FEWER = 1000  # galaxies at each other number of steps
 CURVE = ("sgd", "frechet", "noise")
 
 
@@ -83,7 +85,9 @@ def main() -> None:
     parser.add_argument("--where", default="")
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--steps", type=int, nargs="*", default=[])
+    parser.add_argument("--fewer", type=int, default=1000, help="galaxies at each of these numbers of steps")
     parser.add_argument("--ship", action="store_true")
+    parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     run, real = open_run(asked.run), sl.open(asked.real)
     folder = run.path.parent
@@ -101,13 +105,15 @@ def main() -> None:
         "suspects": len(found.suspects), "notes": list(found.notes),
     }  # fmt: skip
     for number in asked.steps:
-        some, cost = drawn(run, FEWER, folder / f"{run.name}-{number}.lance", number)
-        few = sl.score(real, some, CURVE, n=FEWER)
-        scores["curve"].append({"steps": number, "cpu_seconds": round(cost, 4), "rows": rows_of(few)})
+        some, cost = drawn(run, asked.fewer, folder / f"{run.name}-{number}-{asked.fewer}.lance", number)
+        few = sl.score(real, some, CURVE, n=asked.fewer)
+        scores["curve"].append({"steps": number, "n": asked.fewer, "cpu_seconds": round(cost, 4), "rows": rows_of(few)})
     run.write_facts("scores", scores)
     (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
     if asked.ship:
         ship(run)
+    if asked.keep:
+        write_whole(asked.keep, json.dumps(scores, indent=1) + "\n")
 
 
 if __name__ == "__main__":

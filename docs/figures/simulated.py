@@ -1,6 +1,7 @@
 """Galaxies of the shipped generators beside real ones: the tables and figures of docs/simulate.md.
 
-    python docs/figures/simulated.py                                 # simulated.inc, from the weights' scores.json
+    python docs/figures/simulated.py               # simulated.inc and steps.inc, from the weights' scores.json, and
+                                                   # astroddpm.json, the scores of a run of the published recipe
     python docs/figures/simulated.py NAME REAL.lance FAKE.lance      # NAME_sheet.jpg and NAME_histograms.png
 
 REAL : galaxies that no training has seen; FAKE : drawn by the weights NAME
@@ -8,6 +9,7 @@ REAL : galaxies that no training has seen; FAKE : drawn by the weights NAME
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -22,11 +24,17 @@ from skyloom.report.histograms import draw_histograms, histogram_size
 from skyloom.report.sheets import Album, pictures, show, whole
 
 OUT = Path(__file__).with_suffix(".inc")
+STEPS, PUBLISHED = OUT.with_name("steps.inc"), OUT.with_name("astroddpm.json")
 COLUMNS, ROWS, PANEL, HEAD = 9, 2, 0.92, 0.24  # of each half of a sheet; side of a panel and height of a line [inch]
 SHOWN = {
-    ("sgd", "r"): "W of r", ("sgd", "g − r"): "W of g − r", ("sgd", "R_e"): "W of R_e",
-    ("sgd", "sum"): "SGD, scale-free",
+    ("sgd", "g"): "W of g", ("sgd", "r"): "W of r", ("sgd", "i"): "W of i",
+    ("sgd", "g − r"): "W of g − r", ("sgd", "r − i"): "W of r − i", ("sgd", "R_e"): "W of R_e",
+    ("sgd", "sum"): "SGD, scale-free", ("sgd_legacy", "published sum"): "SGD, as published",
+    ("flux", "g mean, real / fake"): "mean flux, real / simulated, g", ("flux", "r mean, real / fake"): "… r",
+    ("flux", "i mean, real / fake"): "… i", ("flux", "g median, real / fake"): "median flux, real / simulated, g",
+    ("flux", "r median, real / fake"): "… r", ("flux", "i median, real / fake"): "… i",
     ("effect", "r"): "Cohen's d of r", ("noise", "r rms, fake / real"): "rms of the sky, r",
+    ("noise", "r level, fake − real"): "level of the sky, r",
     ("frechet", "Fréchet distance"): "Fréchet, random features", ("classifier", "area under ROC"): "classifier, AUC",
     ("memorisation", "nearest neighbours"): "memorisation, ratio",
 }  # fmt: skip
@@ -63,22 +71,61 @@ def histograms(name: str, real: sl.Survey, fake: sl.Survey) -> None:
 
 
 def tables() -> None:
+    """A table per generator, with the published recipe beside ours on mocks; and one of the sampler's steps."""
     lines = []
     for name in generators():
-        scores = open_run(name).facts("scores")
-        lines.append(
-            f"\n**`{name}`**: {scores['n']:,} galaxies ({scores['sampler']}, {scores['steps']} steps, "
-            f"{1 / scores['cpu_seconds_per_galaxy']:.1f} galaxies a second and core) beside as many real ones.\n\n"
-            "| score | simulated beside real | real beside real |\n|---|---|---|"
-        )
-        for row in scores["rows"]:
-            words = SHOWN.get((row["metric"], row["name"]))
-            if words:
-                lines.append(
-                    f"| {words} | {row['value']:.3g} ± {row['error']:.1g} {row['unit']} | {row['null']:.3g} ± "
-                    f"{row['null_error']:.1g} |"
-                )
+        found = {name: open_run(name).facts("scores")}
+        if name == "galaxy-mock" and PUBLISHED.exists():
+            found["astroddpm"] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+        lines += table(found)
     OUT.write_text("\n".join(lines).lstrip() + "\n", encoding="utf-8")
+    STEPS.write_text("\n".join(curve(open_run("galaxy-mock").facts("scores"))) + "\n", encoding="utf-8")
+
+
+def table(found: dict[str, dict]) -> list[str]:
+    """Columns of value and null for each set of scores; rows that only one has are left out of the other."""
+    lines = [
+        f"\n**`{name}`**: {scores['n']:,} galaxies ({scores['sampler']}, {scores['steps']} steps, "
+        f"{1 / scores['cpu_seconds_per_galaxy']:.1f} galaxies a second and core) beside as many real ones."
+        for name, scores in found.items()
+    ]
+    lines += [
+        "",
+        "| score |" + "".join(f" {name} | real beside real |" for name in found),
+        "|---|" + "---|---|" * len(found),
+    ]
+    rows = [{(row["metric"], row["name"]): row for row in scores["rows"]} for scores in found.values()]
+    for key, words in SHOWN.items():
+        if any(key in some and some[key]["value"] is not None for some in rows):
+            lines.append(f"| {words} | " + " | ".join(cells(some.get(key)) for some in rows) + " |")
+    return lines
+
+
+def cells(row: dict | None) -> str:
+    """A value and its null, to the digit of their errors."""
+    if row is None or row["value"] is None:
+        return "– | –"
+    unit = f" {row['unit']}" if row["unit"] else ""
+    return f"{to_error(row['value'], row['error'])}{unit} | {to_error(row['null'], row['null_error'])}"
+
+
+def to_error(value: float, error: float) -> str:
+    digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 4)) if error > 0 else 2
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def curve(scores: dict) -> list[str]:
+    lines = ["| steps | n | CPU s a galaxy | SGD, scale-free | real beside real | W of r [mag] | rms of the sky, r |"]
+    lines.append("|---" * 7 + "|")
+    for one in scores["curve"]:
+        rows = {(row["metric"], row["name"]): row for row in one["rows"]}
+        total = cells(rows[("sgd", "sum")])
+        r, sky = (rows[key] for key in (("sgd", "r"), ("noise", "r rms, fake / real")))
+        lines.append(
+            f"| {one['steps']} | {one['n']} | {one['cpu_seconds']:.2f} | {total} | "
+            f"{to_error(r['value'], r['error'])} | {to_error(sky['value'], sky['error'])} |"
+        )
+    return lines
 
 
 if __name__ == "__main__":

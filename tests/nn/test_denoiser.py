@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from skyloom.nn.denoiser import Block, Denoiser, DenoiserConfig
 from skyloom.nn.preserving import Conv, Waves, blend, side_by_side, silu, unit_vectors
+from skyloom.nn.starlets import starlets
 from skyloom.recipes.galaxy_edm import galaxy_edm
 
 
@@ -37,14 +38,13 @@ def test_it_takes_one_level_for_all_or_one_each():
         torch.testing.assert_close(net(x[k : k + 1], level), together[k : k + 1], rtol=1e-4, atol=1e-5)
 
 
-def test_the_filters_of_a_band_see_that_band_and_as_far_as_they_reach():
-    """And two pixels further, to tell structure from light."""
+def test_the_filter_of_a_band_sees_that_band_and_as_far_as_it_reaches():
     net = small(reach=2).eval()
     net.filters.data.normal_(generator=torch.Generator().manual_seed(1))
     dot = torch.zeros(1, 3, 16, 16)
     dot[0, 1, 8, 8] = 1.0
     seen = net(dot, torch.tensor(1.0))[0].detach() != 0
-    assert not seen[[0, 2]].any() and seen[1, 4:13, 4:13].all() and seen[1].sum() == 81
+    assert not seen[[0, 2]].any() and seen[1, 6:11, 6:11].all() and seen[1].sum() == 25
 
 
 def test_filters_learn_the_ideal_denoiser_of_a_correlated_sky():
@@ -71,6 +71,31 @@ def test_filters_learn_the_ideal_denoiser_of_a_correlated_sky():
         found = torch.stack([error(5000 + k) for k in range(8)]).mean(0)
     ideal = (power / (power + 1)).mean((1, 2))
     assert (found / ideal).tolist() == pytest.approx([1, 1], abs=0.06)
+
+
+class Said(torch.nn.Module):
+    """The same shares at every pixel."""
+
+    def __init__(self, shares):
+        super().__init__()
+        self.shares = shares
+
+    def forward(self, x):
+        return self.shares.view(1, -1, 1, 1).expand(len(x), -1, *x.shape[-2:])
+
+
+def test_what_is_said_to_be_noise_is_taken_away_but_never_more_than_noise_can_be():
+    """All details of a faint pattern go; a source of 1000 σ keeps what is more than 3 σ of it."""
+    net, level = small(channels=1, spread=1.0, reach=0, widths=(4, 4), heads=1).eval(), 0.01
+    net.weighed.data.fill_(1)
+    net.shares = Said(torch.tensor([-0.891, -0.2007, -0.0855, 0, 0, 0]))  # of each scale's noise, all of it
+    pattern = 0.001 * normal(1, 1, 32, 32)
+    left = net(pattern, torch.tensor(level))[..., 8:-8, 8:-8]
+    smooth = (pattern - starlets(pattern, 3).sum(0))[..., 8:-8, 8:-8]
+    assert (left - smooth).abs().max() < 0.1 * pattern.std()
+    star = torch.zeros(1, 1, 32, 32)
+    star[..., 16, 16] = 1000 * level
+    assert net(star, torch.tensor(level))[0, 0, 16, 16] > (1000 - 3 * 1.3) * level
 
 
 def test_it_takes_any_size_that_is_a_multiple_and_any_number_of_bands():

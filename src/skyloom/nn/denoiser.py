@@ -10,11 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.nn.preserving import Conv, Waves, blend, side_by_side, silu, unit_vectors
+from skyloom.nn.starlets import noise_in, starlets
 
 RESIDUAL = 0.3  # share of a block's new light in the sum
 ATTENDED = 0.3  # and of its attention's
 LARGEST = 256.0  # of any activation
-LIGHT = (1.0, 2.0, 4.0)  # from which other filters take part, in units of the input's spread
+SCALES = 3  # of the starlets that are weighed: details of 1, 2 and 4 pixels
+NOISY = 3.0  # rms of a detail's noise, beyond which it is no noise
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class DenoiserConfig:
     widths : channels of each scale, each half as fine as the one before; attention at the coarsest
     conditions : numbers that may be said about a galaxy; 0 for none
     spread : rms of the scaled images
-    reach : pixels to which filters of each band reach beside the network; 0 for none
+    reach : pixels to which a filter of each band reaches beside the network; 0 for none
     """
 
     channels: int = 3
@@ -47,9 +49,10 @@ class Denoiser(nn.Module):
 
     Source: preconditioning Karras et al. 2022, arXiv:2206.00364, Table 1; layers Karras et al. 2024, arXiv:2312.02696.
     We differ: patches of pixels come in as channels, so that a CPU can train it; attention only at the coarsest scale;
-    and beside the network each band passes through linear filters of its own, made for the noise level: one for all
-    pixels, which is what the ideal denoiser of a sky is whose pixels are correlated (Wiener 1949), and others for the
-    structure where there is light, which is smoother than the sky.
+    beside the network each band passes through a linear filter, made for the noise level, which is what the ideal
+    denoiser of a sky is whose pixels are correlated (Wiener 1949); and the network says, pixel by pixel, how much of
+    each band's details of 1, 2 and 4 pixels is noise (wavelet shrinkage, as astronomers do it: Starck & Murtagh 1994).
+    By convolutions alone it learns late that the light of a galaxy is smoother than the sky (docs/LOG.md).
     """
 
     def __init__(self, config: DenoiserConfig):
@@ -77,8 +80,11 @@ class Denoiser(nn.Module):
                 width = out
         self.leave = Conv(width, depth, 3)
         self.gain = nn.Parameter(torch.zeros(()))
-        weights = (1 + len(LIGHT)) * config.channels * (2 * config.reach + 1) ** 2
+        weights = config.channels * (2 * config.reach + 1) ** 2
         self.filters = nn.Parameter(torch.zeros(embedding, weights)) if config.reach else None
+        self.shares = Conv(width, 2 * SCALES * config.channels, 1)
+        self.weighed = nn.Parameter(torch.zeros(2 * SCALES * config.channels))
+        self.register_buffer("detail", torch.tensor(noise_in(SCALES)), persistent=False)
         self.doubt = nn.Sequential(Waves(32), Conv(32, 1))
 
     def _heads(self, scale: int) -> int:
@@ -91,21 +97,22 @@ class Denoiser(nn.Module):
         spread = self.config.spread
         level = sigma.to(x.dtype).expand(len(x)).view(-1, 1, 1, 1)
         total = (level**2 + spread**2).sqrt()
-        inner = self._inner(x / total, level.flatten().log() / 4, labels)
+        inner = self._inner(x / total, level / total, level.flatten().log() / 4, labels)
         return x * (spread / total) ** 2 + inner * (level * spread / total)
 
     def log_variance(self, sigma: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
         """ln of the expected loss at a noise level. Karras et al. 2024, Eq. 21"""
         return self.doubt(sigma.log() / 4)[:, 0]
 
-    def _inner(self, x: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def _inner(self, x: Tensor, level: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+        """level : of the noise in x"""
         about = self.noise(noise)
         if self.label is not None:
             said = torch.zeros(len(x), self.config.conditions) if labels is None else labels
             known = torch.cat([said.nan_to_num(0.0), torch.ones(len(x), 1)], 1).to(x)
             about = blend(about, self.label(known), 0.5)
         about = silu(about)
-        filtered = self._filtered(x, about)
+        filtered, details = self._filtered(x, about), self._details(x, level)
         x = F.pixel_unshuffle(x, self.config.patch)
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1).contiguous(memory_format=torch.channels_last)
         x = self.enter(x)
@@ -116,25 +123,27 @@ class Denoiser(nn.Module):
         x = self.middle(x, about)
         for block in self.up:
             x = block(x, about, kept.pop())
-        return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch) + filtered
+        shares = F.interpolate(self.shares(x), scale_factor=self.config.patch, mode="bilinear")
+        shares = (shares * self.weighed[:, None, None]).unflatten(1, (2, SCALES, -1))
+        noise = (shares * details).sum((1, 2))
+        return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch) + filtered + noise
+
+    def _details(self, x: Float[Tensor, "b c h w"], level: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b 2 s c h w"]:
+        """Starlets of each band, and of the mean of all, in units of their noise, and cut where they cannot be that."""
+        bands = x.shape[1]
+        mean = x.mean(1, keepdim=True) * bands**0.5
+        found = starlets(torch.cat([x, mean], 1) / level, SCALES) / self.detail.view(-1, 1, 1, 1, 1)
+        found = (found * torch.rsqrt(1 + (found / NOISY).square())).transpose(0, 1)
+        return torch.stack([found[:, :, :bands], found[:, :, bands:].expand(-1, -1, bands, -1, -1)], 1)
 
     def _filtered(self, x: Float[Tensor, "b c h w"], about: Float[Tensor, "b e"]) -> Tensor | float:
-        """Each band through its own linear filter, and its structure where there is light through others."""
+        """Each band through a linear filter of its own."""
         if self.filters is None:
             return 0.0
         side = 2 * self.config.reach + 1
-        kernels = (about @ self.filters / about.shape[1]).view(len(x), -1, x.shape[1], side, side)
-        light = F.avg_pool2d(x, 5, 1, 2, count_include_pad=False)
-        total = _banded(x, kernels[:, 0])
-        for number, threshold in enumerate(LIGHT, 1):
-            total = total + torch.sigmoid(4 * (light / threshold - 1)) * _banded(x - light, kernels[:, number])
-        return total
-
-
-def _banded(x: Float[Tensor, "b c h w"], kernels: Float[Tensor, "b c k k"]) -> Float[Tensor, "b c h w"]:
-    """Each band of each image through a filter of its own."""
-    planes, each = x.reshape(1, -1, *x.shape[-2:]), kernels.reshape(-1, 1, *kernels.shape[-2:])
-    return F.conv2d(planes, each, padding=kernels.shape[-1] // 2, groups=len(each)).view(x.shape)
+        kernels = (about @ self.filters / about.shape[1]).view(-1, 1, side, side)
+        planes = x.reshape(1, -1, *x.shape[-2:])
+        return F.conv2d(planes, kernels, padding=self.config.reach, groups=len(kernels)).view(x.shape)
 
 
 class Block(nn.Module):
