@@ -1,7 +1,7 @@
 """Every ```python and ```bash block of the README and of docs/ runs, in order, in an empty folder per page.
 
 A page may use `kids.lance` and `mocks.lance` without making them: then they are the eight galaxies of conftest.py.
-`<!-- not run: why -->` above a block leaves it out. A page that builds the sample survey or a report is a slow test.
+`<!-- not run: why -->` above a block leaves it out. A page that builds the sample survey or a report, trains, fills, or scores is a slow test.
 """
 
 import os
@@ -17,7 +17,7 @@ import skyloom as sl
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(<!-- not run: [^\n]+ -->\n\n?)?^```(python|bash)\n(.*?)^```", re.M | re.S)
-SLOW = re.compile(r"skyloom (ingest sample|report|tour)|sl\.(sample|tour)\(|ingest\(\"sample")
+SLOW = re.compile(r"skyloom (ingest sample|inpaint|report|score|tour|train)|sl\.(sample|tour)\(|ingest\(\"sample")
 SHIM = '#!/bin/sh\nexec "{python}" -m skyloom "$@"\n'
 
 

@@ -13,7 +13,7 @@ from skyloom.cli.console import Json, SurveyArgument, finish, job
 from skyloom.cli.described import describe, sentence
 from skyloom.report.destination import page_destination
 
-WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="galaxy-kids, galaxy-mock, or a run.")]
+WithOption = Annotated[str, typer.Option("--with", metavar="NAME", help="galaxy-kids, -mock, -zoo, or a run.")]
 SeedOption = Annotated[int, typer.Option(help="Same seed, same bytes.")]
 
 

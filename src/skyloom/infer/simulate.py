@@ -42,7 +42,7 @@ def simulate(
 ) -> store.Survey:
     """Draw `n` galaxies that no telescope has seen into a new survey at `out`.
 
-    with_ : weights that ship with skyloom (galaxy-kids, galaxy-mock), a run directory, or a generator that is open
+    with_ : weights that ship with skyloom (galaxy-kids, galaxy-mock, galaxy-zoo), a run directory, or an open generator
     steps : of the sampler, None for the usual number; sampler : dpm and heun are of second order (heun calls the
         network twice a step), ddim of first, ancestral adds fresh noise at each step as published
     device : "cpu" or "cuda", None for the GPU where there is one

@@ -97,12 +97,12 @@ class Denoiser(nn.Module):
         spread = self.config.spread
         level = sigma.to(x.dtype).expand(len(x)).view(-1, 1, 1, 1)
         total = (level**2 + spread**2).sqrt()
-        inner = self._inner(x / total, level / total, level.flatten().log() / 4, labels)
+        inner = self._inner(x / total, level / total, (level.flatten() / spread).log() / 4, labels)
         return x * (spread / total) ** 2 + inner * (level * spread / total)
 
     def log_variance(self, sigma: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
         """ln of the expected loss at a noise level. Karras et al. 2024, Eq. 21"""
-        return self.doubt(sigma.log() / 4)[:, 0]
+        return self.doubt((sigma / self.config.spread).log() / 4)[:, 0]
 
     def _inner(self, x: Tensor, level: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
         """level : of the noise in x"""
