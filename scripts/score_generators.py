@@ -22,6 +22,8 @@ import skyloom as sl
 from skyloom.checkpoint import Run, open_run
 from skyloom.data import store
 from skyloom.data.destination import write_whole
+from skyloom.data.images import read_images
+from skyloom.infer.generator import generator_of
 from skyloom.infer.simulate import USUAL
 from skyloom.recipes.lesson import splits_of
 
@@ -29,13 +31,19 @@ CURVE = ("sgd", "frechet", "noise")
 
 
 def side(survey: store.Survey, run: Run, names: tuple[str, ...], where: str, path: Path) -> store.Survey:
-    """Some sides of a survey's split, as a survey of their own, cut to the network's frame."""
+    """Some sides of a survey's split, as a survey of their own, in the pixels of the network."""
     if path.exists():
         return sl.open(path)
-    split = splits_of([survey], run.record["settings"]["seed"])[0]
+    settings = run.record["settings"]
+    split = splits_of([survey], settings["seed"])[0]
     passing = set(survey.table(["object_id"], where or None)["object_id"].to_pylist())
     ids = [one for name in names for one in split.ids[name] if one in passing]
-    return store.write(path, survey.info, survey.read(ids=ids))
+    if settings["bin"] == 1:
+        return store.write(path, survey.info, survey.read(ids=ids))
+    generator = generator_of(run.path)
+    images = read_images(survey, ids, bands=settings["bands"], bin=settings["bin"], size=settings["crop"])
+    pairs = zip(images.ids, images.flux.numpy(), strict=True)
+    return store.write(path, generator.info, (generator.cutout(name, flux, tile=name) for name, flux in pairs))
 
 
 def drawn(run: Run, n: int, path: Path, steps: int | None = None) -> tuple[store.Survey, float]:
@@ -60,6 +68,7 @@ def card(run: Run, scores: dict) -> str:
     facts = run.facts("generator")
     info = json.loads(facts["info"])
     bands = ", ".join(band["name"] for band in info["bands"])
+    uncalibrated = all(band["zero_point"] is None for band in info["bands"])
     lines = [
         head(run, f"{facts['images']:,} images, the training side (80 %, by position) of"),
         f"**Makes** {info['shape'][0]} × {info['shape'][1]} pixels of {info['pixel_scale'] or 'no stated size'}"
@@ -74,6 +83,7 @@ def card(run: Run, scores: dict) -> str:
             for row in scores["rows"]
         ),
         "\n**Not for** anything that depends on rare objects, or on bands, depths and seeing other than those above.\n",
+        *(["Its pixels are levels of pictures without a zero point: nothing for photometry.\n"] * uncalibrated),
     ]  # fmt: skip
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """Every ```python and ```bash block of the README and of docs/ runs, in order, in an empty folder per page.
 
 A page may use `kids.lance` and `mocks.lance` without making them: then they are the eight galaxies of conftest.py.
-`<!-- not run: why -->` above a block leaves it out. A page that builds the sample survey or a report, trains, fills, or scores is a slow test.
+`<!-- not run: why -->` above a block leaves it out. A page that builds the sample survey or a report, trains, fills, or
+scores is a slow test.
 """
 
 import os
