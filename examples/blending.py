@@ -31,4 +31,5 @@ frames = [flux[0].numpy(), *blends, flux[1].numpy()]
 album = Album([generator.cutout(name, one, tile=name) for name, one in zip(names, frames, strict=True)], generator.info)
 galaxies_grid(pictures(album)[0], columns=9).savefig("blend.png", dpi=150)
 light = blends[:, generator.info.index("r")].sum((1, 2))
-print(f"blend.png: r from {light[0]:.3g} to {light[-1]:.3g}; the real ones have {flux[0, 2].sum():.3g} and {flux[1, 2].sum():.3g}")
+real = flux[:, generator.info.index("r")].sum((1, 2))
+print(f"blend.png: flux in r from {light[0]:.3g} to {light[-1]:.3g}; the real ones: {real[0]:.3g} and {real[1]:.3g}")

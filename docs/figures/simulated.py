@@ -3,6 +3,7 @@
     python docs/figures/simulated.py               # simulated.inc and steps.inc, from the weights' scores.json, and
                                                    # astroddpm.json, the scores of a run of the published recipe
     python docs/figures/simulated.py NAME REAL.lance FAKE.lance      # NAME_sheet.jpg and NAME_histograms.png
+    python docs/figures/simulated.py NAME FAKE.lance                 # NAME_sheet.jpg of pictures, as they are
 
 REAL : galaxies that no training has seen; FAKE : drawn by the weights NAME
 """
@@ -21,7 +22,7 @@ from skyloom.checkpoint import open_run
 from skyloom.infer.generator import generators
 from skyloom.report.drawing import PAPER, drawn
 from skyloom.report.histograms import draw_histograms, histogram_size
-from skyloom.report.sheets import Album, pictures, show, whole
+from skyloom.report.sheets import Album, galaxies_grid, pictures, show, whole
 
 OUT = Path(__file__).with_suffix(".inc")
 STEPS, PUBLISHED = OUT.with_name("steps.inc"), OUT.with_name("astroddpm.json")
@@ -61,6 +62,14 @@ def sheet(name: str, real: sl.Survey, fake: sl.Survey) -> None:
                 show(figure.add_axes((column * PANEL / width, 1 - low / height, side / width, side / height)), one)
 
     drawn(draw, width, height, PAPER).savefig(OUT.with_name(f"{name}_sheet.jpg"), dpi=160, pil_kwargs={"quality": 88})
+
+
+def levels(name: str, fake: sl.Survey) -> None:
+    """Simulated pictures in their own levels; what they were learnt from may not be shown."""
+    flux = np.stack([one.flux for one, _ in zip(fake.read(), range(COLUMNS * ROWS), strict=False)])
+    some = np.full((*flux.shape[:1], *flux.shape[2:], 4), 255, np.uint8)
+    some[..., :3] = np.rint(flux.clip(0, 255)).transpose(0, 2, 3, 1)
+    galaxies_grid(some, COLUMNS).savefig(OUT.with_name(f"{name}_sheet.jpg"), dpi=130, pil_kwargs={"quality": 88})
 
 
 def histograms(name: str, real: sl.Survey, fake: sl.Survey) -> None:
@@ -129,7 +138,9 @@ def curve(scores: dict) -> list[str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
+    if len(sys.argv) == 3:
+        levels(sys.argv[1], sl.open(sys.argv[2]))
+    elif sys.argv[1:]:
         given = (sys.argv[1], sl.open(sys.argv[2]), sl.open(sys.argv[3]))
         sheet(*given)
         histograms(*given)
