@@ -48,6 +48,8 @@ def sheet(name: str, real: sl.Survey, fake: sl.Survey) -> None:
         ids = survey.table(["object_id"])["object_id"].to_pylist()
         some = np.random.default_rng(1).permutation(len(ids))[: 3 * COLUMNS * ROWS]
         album = whole(Album([*survey.read(ids=[ids[place] for place in some])], survey.info))
+        if len(album.cutouts) < COLUMNS * ROWS:  # bad pixels, which mocks have and which cannot be shown
+            return
         halves.append(Album(album.cutouts[: COLUMNS * ROWS], survey.info))
     width, height = COLUMNS * PANEL, 2 * (ROWS * PANEL + HEAD)
 

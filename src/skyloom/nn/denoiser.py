@@ -55,6 +55,8 @@ class Denoiser(nn.Module):
     By convolutions alone it learns late that the light of a galaxy is smoother than the sky (docs/LOG.md).
     """
 
+    detail: Tensor
+
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
