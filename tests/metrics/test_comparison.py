@@ -170,9 +170,7 @@ def grow(real, folder, damage, metrics):
     for metric in found[0]:
         if (metric, damage) not in BLIND:
             seen = np.array([one[metric] for one in found])
-            seen = (
-                np.abs(seen - seen[0]) if metric == "flux" else seen
-            )  # right at small damage, by chance
+            seen = np.abs(seen - seen[0]) if metric == "flux" else seen  # right at small damage, by chance
             rising = (np.diff(seen) > 0) | ((seen[1:] == 1) & (metric == "classifier"))  # 1 is all there is
             assert rising.all(), f"{metric} under {damage}: {seen}"
 
