@@ -46,7 +46,7 @@ SEEDS = (0, 1, 2)
 ARMS = list(product(("l2", "l1"), (False, True)))  # the loss, and whether flux is clipped
 SIDE = 20  # pixels
 NET = {"widths": "24,48", "learning_rate": "0.008", "warm": "100", "log_sigma_mean": "1.5", "steps": "1800"}
-DRAWN, STEPS = 1000, 24  # galaxies per run, and the sampler's steps
+DRAWN, STEPS = 300, 24  # galaxies per run, and the sampler's steps
 KNOWN, MADE, WALK = 800, 200, 60  # galaxies that the ideal network knows and makes, per seed, in so many steps
 APERTURE = 7.5  # radius [pixel]
 
@@ -198,6 +198,7 @@ def bootstrapped(truth: np.ndarray, fake: np.ndarray, times: int = 200) -> np.nd
     return np.std(ratios, 0)
 
 
+TITLES = {"ideal": "ideal network", "trained": "trained network"}
 PANELS = {
     "flux": "mean flux,\nreal / simulated",
     "level": "level of the sky,\nsimulated − real [rms]",
@@ -206,10 +207,11 @@ PANELS = {
 
 
 def paint(figure: Figure, found: dict) -> None:
-    """Above the ideal network, below trained ones; a point per seed, a bar for their mean."""
-    axes = figure.subplots(2, 3)
+    """The ideal network, trained ones, or both; a point per seed, a bar for their mean."""
+    kinds = {kind: title for kind, title in TITLES.items() if kind in found}
+    axes = figure.subplots(len(kinds), 3, squeeze=False)
     colours = PAPER.for_bands(len(found["bands"]))
-    for row, (kind, title) in zip(axes, {"ideal": "ideal network", "trained": "trained network"}.items(), strict=True):
+    for row, (kind, title) in zip(axes, kinds.items(), strict=True):
         names = list(dict.fromkeys(label_of(name) for name in found[kind]))
         for panel, (key, label) in zip(row, PANELS.items(), strict=True):
             for place, arm in enumerate(names):
@@ -220,15 +222,15 @@ def paint(figure: Figure, found: dict) -> None:
                     panel.plot([x - 0.08, x + 0.08], [np.mean(values)] * 2, color=colour, lw=2.2)
                     panel.plot([x] * len(values), values, "o", ms=3, color=colour, mfc="white", mew=0.9)
             panel.axhline(0 if key == "level" else 1, color=PAPER.faint, zorder=0)
-            panel.set_xticks(range(len(names)), names, fontsize=7)
+            panel.set_xticks(range(len(names)), names, fontsize=6.5)
             panel.tick_params(axis="x", which="both", length=0)
-            panel.set_ylabel(label)
+            panel.set_ylabel(label, fontsize=8)
         row[0].axhspan(1.16, 1.23, color=PAPER.faint, alpha=0.35, lw=0, zorder=0)
         row[1].set_title(title, fontsize=9)
     for band, colour in zip(found["bands"], colours, strict=True):
-        axes[0][0].plot([], [], color=colour, lw=2.2, label=f"${band}$")
-    axes[0][0].legend(loc="best", ncols=3)
-    margins(figure, 0.6, 0.45, 0.08, 0.25, wspace=0.42, hspace=0.45)
+        axes[0][1].plot([], [], color=colour, lw=2.2, label=f"${band}$")
+    axes[0][1].legend(loc="upper right", fontsize=8)
+    margins(figure, 0.65, 0.45, 0.08, 0.25, wspace=0.6, hspace=0.45)
 
 
 def main() -> None:
@@ -241,7 +243,7 @@ def main() -> None:
         measure(paths[0], Path(paths[1]))
     if job == "draw":
         found = json.loads(FOUND.read_text(encoding="utf-8"))
-        drawn(lambda figure: paint(figure, found), 7.1, 4.4, PAPER).savefig(FIGURE, dpi=200)
+        drawn(lambda figure: paint(figure, found), 7.1, 0.4 + 2.0 * (len(found) - 1), PAPER).savefig(FIGURE, dpi=200)
 
 
 if __name__ == "__main__":
