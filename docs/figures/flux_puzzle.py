@@ -7,7 +7,7 @@
 
 SURVEY : mocks to learn from; REAL : other mocks, to compare with; RUNS : a folder
 There are two switches, L1 or L2 and clipping or none, and three seeds. `ideal` has the published scaling, schedule and
-sampler, with the denoiser that infinite training on some thousand galaxies would end at: their mean as weighed by how
+sampler, with the denoiser that infinite training on some hundred galaxies would end at: their mean as weighed by how
 likely each made the noisy image (L2), or pixel by pixel their median (L1). `train` has networks, and as a network that
 names the noise of 20,000 times the images' range learns too slowly for this (docs/LOG.md), they are `galaxy_edm`'s at a
 small size; every arm sees the same images in the same order for the same number of steps. An hour on one core.
@@ -116,8 +116,9 @@ def ideal(survey: str) -> None:
     """The published chain with the denoiser that infinite training would end at."""
     found = {}
     sigmas = sub_sampled(cosine_kept(1000), WALK)
+    known_of = {seed: middles_of(survey, slice(seed * KNOWN, (seed + 1) * KNOWN)) for seed in SEEDS}
     for seed, (loss, clip) in product(SEEDS, ARMS):
-        known = middles_of(survey, slice(seed * KNOWN, (seed + 1) * KNOWN))
+        known = known_of[seed]
         scaling = MinMax((cut_of(known),) * known.flux.shape[1], clip)
         fresh = torch.Generator().manual_seed(seed)
         noise = unit_noise(seed, range(MADE), known.flux.shape[1:])
@@ -126,7 +127,7 @@ def ideal(survey: str) -> None:
             normal=lambda like=noise, rng=fresh: torch.randn(like.shape, generator=rng),
         )  # fmt: skip
         found[name_of(loss, clip, seed)] = compared(known.flux.numpy(), scaling.flux(made).numpy())
-    noted({"ideal": found})
+    noted({"bands": list(sl.open(survey).info.band_names), "ideal": found})
 
 
 def knows_by_heart(images: torch.Tensor, loss: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

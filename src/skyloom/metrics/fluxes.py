@@ -9,6 +9,7 @@ from skyloom.metrics.distances import INTERVAL, Distance, Trial, as_far, unjudge
 from skyloom.metrics.photometry import Photometry
 from skyloom.metrics.score import Score
 from skyloom.metrics.synthetic_galaxy import require_alike
+from skyloom.sky.photometry import flux as flux_of
 
 
 def flux_ratios(real: Photometry, fake: Photometry, rows: Trial) -> tuple[Distance, ...]:
@@ -43,7 +44,7 @@ def _judged(name: str, n: int, value: float, again: np.ndarray, null: np.ndarray
 
 def _light(sample: Photometry) -> Float[np.ndarray, "n c"]:
     """Flux in units of a 0 mag source's."""
-    return np.nan_to_num(10 ** (-0.4 * sample.magnitudes))
+    return np.nan_to_num(flux_of(sample.magnitudes, 0.0))
 
 
 def _ratio(one: Float[np.ndarray, "s"], other: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
