@@ -25,6 +25,7 @@ PARTS = {
         "simulate",
         "inpaint",
         "transfer",
+        "field",
         "nearest",
         "score",
         "score_page",

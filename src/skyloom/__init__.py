@@ -25,6 +25,7 @@ _HOMES = {
     "simulate": "skyloom.infer.simulate",
     "inpaint": "skyloom.infer.inpaint",
     "transfer": "skyloom.infer.transfer",
+    "field": "skyloom.infer.fields.field",
     "nearest": "skyloom.metrics.nearest",
     "score": "skyloom.metrics.comparison",
     "score_page": "skyloom.report.scores",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,64 @@ def descend(
         return {name: loss.detach() for name, loss in losses.items()}
 
     return update
+
+
+class Contest(Protocol):
+    """Two networks that contend. The critic's losses are empty at a step at which it rests."""
+
+    @property
+    def net(self) -> nn.Module: ...
+
+    @property
+    def critic(self) -> nn.Module: ...
+
+    def made(self, batch: Any) -> Any: ...
+
+    def critic_losses(self, number: int, batch: Any, made: Any) -> dict[str, Tensor]: ...
+
+    def net_losses(self, number: int, batch: Any, made: Any) -> dict[str, Tensor]: ...
+
+
+def contend(
+    contest: Contest,
+    optimisers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    *,
+    seed: int,
+    rates: Callable[[int], tuple[float, float]],
+    averages: Sequence[Average] = (),
+) -> Update:
+    """The update of two rivals: what one makes is judged by the other, which learns first.
+
+    optimisers : of the network and of the critic; seed : all randomness of a step follows from it and the step's number
+    rates : learning rates of a step, as shares of what each optimiser began with
+    """
+    whole = [[group["lr"] for group in optimiser.param_groups] for optimiser in optimisers]
+
+    def update(number: int, batch: Any) -> dict[str, Tensor]:
+        for optimiser, full, share in zip(optimisers, whole, rates(number), strict=True):
+            for group, rate in zip(optimiser.param_groups, full, strict=True):
+                group["lr"] = rate * share
+        with torch.random.fork_rng():
+            torch.manual_seed(seed * 1_000_003 + number)
+            made = contest.made(batch)
+            contest.critic.requires_grad_(True)
+            losses = contest.critic_losses(number, batch, made)
+            if losses:
+                _step(optimisers[1], losses)
+            contest.critic.requires_grad_(False)
+            own = contest.net_losses(number, batch, made)
+            _step(optimisers[0], own)
+        for average in averages:
+            follow(average.net, contest.net, average.momentum(number))
+        return {name: loss.detach() for name, loss in (losses | own).items()}
+
+    return update
+
+
+def _step(optimiser: torch.optim.Optimizer, losses: dict[str, Tensor]) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(losses.values())).sum().backward()
+    optimiser.step()
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import kstest
 
 import skyloom as sl
-from skyloom.data.mocks import workers
+from skyloom.data import workers
+from skyloom.data.mocks import mock as mocking
 from skyloom.data.mocks.draw import Placed, draw
 from skyloom.data.mocks.mock import mock_cutouts
 from skyloom.data.mocks.observation import KIDS_VIKING, alone, survey_like_kids
@@ -222,7 +223,7 @@ def test_early_types_are_redder_than_late_types():
 
 
 def test_workers_draw_the_same_objects_in_the_same_order_and_stop_when_nobody_reads(monkeypatch):
-    monkeypatch.setattr(workers, "SHARE", 2)
+    monkeypatch.setattr(mocking, "SHARE", 2)
     monkeypatch.setattr(workers, "cores", lambda: 2)
     drawn_elsewhere, shared = mock_cutouts(50, size=32, bands="r"), studio(32, "r", 0)
     assert all(equal(next(drawn_elsewhere), cutout(number, shared)) for number in range(5))

@@ -100,6 +100,15 @@ def zero_points(given: list[str] | None) -> dict[str, float]:
     return table
 
 
+def sides(given: str) -> tuple[int, int]:
+    """ "4096x2048" to (4096, 2048); anything else is a usage error."""
+    rows, _, columns = given.lower().replace("×", "x").partition("x")
+    try:
+        return int(rows), int(columns)
+    except ValueError:
+        raise typer.BadParameter(f"{given!r} is not HxW, e.g. 4096x4096", param_hint="--shape") from None
+
+
 def pairs(given: list[str] | None) -> dict[str, str]:
     """["steps=500"] to {"steps": "500"}; anything else is a usage error."""
     split = [text.partition("=") for text in given or ()]

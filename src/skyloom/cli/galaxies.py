@@ -1,4 +1,4 @@
-"""Commands about galaxies that no telescope has seen: simulate, inpaint, transfer, score."""
+"""Commands about galaxies that no telescope has seen: simulate, inpaint, transfer, field, score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import skyloom as sl
-from skyloom.cli.console import Json, SurveyArgument, finish, job
+from skyloom.cli.console import Json, SurveyArgument, finish, job, sides
 from skyloom.cli.described import describe, sentence
 from skyloom.report.destination import page_destination
 
@@ -81,6 +81,28 @@ def transfer(
             "nearest": {name: found.ids for name, found in near.items()},
         }
         finish(sentence(made.survey, f"strength {strength:g}"), summary, as_json)
+
+
+def field(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    with_: Annotated[str, typer.Option("--with", metavar="NAME", help="deep-field, or a run.")],
+    shape: Annotated[str, typer.Option(metavar="HxW", help="Rows and columns [pixel], e.g. 4096x4096.")],
+    tile: Annotated[int, typer.Option(help="Side of a tile [pixel].")] = 1024,
+    seed: SeedOption = 0,
+    noise: Annotated[float, typer.Option(help="Of the sky, in units of the survey's; 0 for light alone.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Make a deep field of any size: FITS tiles with WCS, an index, a catalogue of its sources."""
+    with job(as_json) as progress:
+        made = sl.field(directory, with_, sides(shape), tile=tile, seed=seed, noise=noise, progress=progress)
+        height, width = made.field.shape
+        bands, tiles = made.field.info.band_names, made.field.plan.grid[0] * made.field.plan.grid[1]
+        said = f"{directory}: {height}×{width} pixels in {', '.join(bands)}; {tiles} tiles, {made.new} of them new"
+        summary = {
+            "field": str(directory), "shape": [height, width], "bands": list(bands), "tiles": tiles, "new": made.new,
+            "sources": made.sources, "with": with_, "seed": seed,
+        }  # fmt: skip
+        finish(f"{said}; {made.sources} sources", summary, as_json)
 
 
 def score(

@@ -25,7 +25,9 @@ def ingest(
         str, typer.Argument(metavar="SOURCE", help="FITS file or folder, HDF5, Parquet, JPEG folder; or `sample`.")
     ],
     survey: SurveyArgument,
-    catalogue: Annotated[Path | None, typer.Option(help="Table of objects: CSV, ECSV, FITS or Parquet.")] = None,
+    catalogue: Annotated[
+        Path | None, typer.Option(help="Table of objects: CSV, ECSV, FITS or Parquet; or `grid`.")
+    ] = None,
     size: Annotated[int | None, typer.Option(min=1, help="Side of a cutout [pixel].")] = None,
     pixel_scale: Annotated[float | None, typer.Option(help="[arcsec/pixel], if the source does not say.")] = None,
     zero_point: Annotated[list[str] | None, typer.Option(metavar="BAND=MAG", help="AB zero point; repeatable.")] = None,

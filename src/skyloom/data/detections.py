@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from skyloom.data.cutout import Band
 from skyloom.data.headers import wcs_of
 from skyloom.data.mosaic import Mosaic, Target, Window
-from skyloom.sky.background import Mesh
 from skyloom.sky.detection import Detections, detect, elliptical_flux
 from skyloom.sky.photometry import magnitude
 
@@ -19,23 +18,36 @@ MEMORY = 500_000_000  # for a window and what is made of it: 60 bytes a pixel, a
 FLAGS = ("is_star", "is_extended", "is_saturated", "is_blended", "is_fragment", "is_cut")
 
 
-def find_targets(mosaic: Mosaic, meshes: Sequence[Mesh]) -> list[Target]:
+class SkyMap(Protocol):
+    """Level and rms of the sky of one band in a window [flux]."""
+
+    def over(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def find_targets(mosaic: Mosaic, meshes: Sequence[SkyMap]) -> list[Target]:
     """Sources of the mosaic, sought in the mean S/N of its bands, in windows that fit in memory.
 
     A source belongs to the window in whose core its centre lies, so none is found twice.
     """
     targets: list[Target] = []
-    for core_rows, core_columns in _cores(mosaic):
-        rows, columns = _widened(core_rows, mosaic.shape[0]), _widened(core_columns, mosaic.shape[1])
-        window = mosaic.window(rows, columns)
-        sky, rms = zip(*(one.over(rows, columns) for one in meshes), strict=True)
-        found = detect(*mean_signal(window, np.array(sky), np.array(rms)))
-        photometry = fluxes_in_bands(window, np.array(sky), np.array(rms), found, mosaic.bands)
-        found.table["x"] += columns.start
-        found.table["y"] += rows.start
-        own = np.flatnonzero(_inside(found.table["x"], core_columns) & _inside(found.table["y"], core_rows))
-        targets += describe(mosaic, found.table[own], {name: v[own] for name, v in photometry.items()}, len(targets))
+    for core in cores(mosaic):
+        targets += targets_in(mosaic, meshes, *core, before=len(targets))
     return targets
+
+
+def targets_in(
+    mosaic: Mosaic, meshes: Sequence[SkyMap], core_rows: slice, core_columns: slice, before: int = 0
+) -> list[Target]:
+    """Those sources whose centres lie in a core, numbered on from `before`."""
+    rows, columns = _widened(core_rows, mosaic.shape[0]), _widened(core_columns, mosaic.shape[1])
+    window = mosaic.window(rows, columns)
+    sky, rms = zip(*(one.over(rows, columns) for one in meshes), strict=True)
+    found = detect(*mean_signal(window, np.array(sky), np.array(rms)))
+    photometry = fluxes_in_bands(window, np.array(sky), np.array(rms), found, mosaic.bands)
+    found.table["x"] += columns.start
+    found.table["y"] += rows.start
+    own = np.flatnonzero(_inside(found.table["x"], core_columns) & _inside(found.table["y"], core_rows))
+    return describe(mosaic, found.table[own], {name: v[own] for name, v in photometry.items()}, before)
 
 
 def mean_signal(window: Window, sky: np.ndarray, rms: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
@@ -75,7 +87,7 @@ def describe(mosaic: Mosaic, table: np.ndarray, photometry: dict[str, np.ndarray
     return targets
 
 
-def _cores(mosaic: Mosaic) -> Iterator[tuple[slice, slice]]:
+def cores(mosaic: Mosaic) -> Iterator[tuple[slice, slice]]:
     """Row and column ranges that cover the mosaic once, each small enough to be held with its margin."""
     height, width = mosaic.shape
     room = MEMORY // (60 + 25 * len(mosaic.bands))

@@ -18,15 +18,17 @@ from skyloom.data import store
 from skyloom.data.admission import Request
 from skyloom.data.cutout import Cutout
 from skyloom.data.kinds import kind_of
+from skyloom.data.mosaic import GRID
 from skyloom.data.profiles import column_of, keep_profiles
 from skyloom.data.readers.cutouts import read_cutouts
 from skyloom.data.readers.hdf5 import read_hdf5
 from skyloom.data.readers.jpeg import read_jpeg
-from skyloom.data.readers.mosaic import read_mosaic
+from skyloom.data.readers.mosaic import DEFAULT_SIZE, read_mosaic
 from skyloom.data.readers.parquet import read_parquet
 from skyloom.data.readers.profiles import read_profile_table
 from skyloom.data.sample import read_sample
 from skyloom.data.source import Quarantine, Source
+from skyloom.data.tiles.mosaic import read_field
 from skyloom.errors import RequestError, StoreError
 from skyloom.sky.background import sky_level
 
@@ -98,14 +100,17 @@ def quarantine_path(survey: Path) -> Path:
 
 def _open(source: str | Path, catalogue: Path | None, request: Request) -> Source:
     if str(source) == "sample":
-        if catalogue or replace(request, size=None, skip_bad=False) != Request():
+        pieces = str(catalogue) == GRID
+        if (catalogue and not pieces) or replace(request, size=None, skip_bad=False) != Request():
             raise RequestError(
-                "the sample survey knows its catalogue, pixel scale and zero points; leave out --catalogue, "
-                "--pixel-scale, --zero-point (--size may be given)"
+                "the sample survey knows its catalogue, pixel scale and zero points; leave out --catalogue (or say "
+                "grid), --pixel-scale, --zero-point (--size may be given)"
             )
-        return read_sample() if request.size is None else read_sample(size=request.size)
+        return read_sample(size=DEFAULT_SIZE if request.size is None else request.size, pieces=pieces)
     path = Path(source)
     kind = kind_of(path, catalogue, request.size)
+    if kind == "field":
+        return read_field(path, catalogue, request)
     if kind == "mosaic":
         return read_mosaic(
             path,

@@ -7,8 +7,10 @@ from pathlib import Path
 from skyloom.data.catalogues import read_catalogue
 from skyloom.data.filenames import BAND, parse, stem_of
 from skyloom.data.headers import FITS_SUFFIXES, image_hdus, open_fits
+from skyloom.data.mosaic import GRID
 from skyloom.data.pictures import PICTURE_SUFFIXES
 from skyloom.data.readers.cutouts import fits_files, own_catalogue
+from skyloom.data.tiles.plan import RECORD
 from skyloom.errors import RequestError, SourceError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -17,10 +19,14 @@ ONE_OBJECT = 1024  # side of the largest image taken as one object without being
 
 
 def kind_of(source: Path, catalogue: Path | None, size: int | None) -> str:
-    """cutouts, mosaic, hdf5, parquet or jpeg; RequestError if it could be two, SourceError if none."""
+    """field, cutouts, mosaic, hdf5, parquet or jpeg; RequestError if it could be two, SourceError if none."""
     if not source.exists():
         raise SourceError(source, "there is no such file or folder", "check the path")
+    if (source / RECORD).exists():
+        return "field"
     kind = _by_suffix(source) if source.is_file() else _by_contents(source)
+    if kind == "fits" and str(catalogue) == GRID:
+        return "mosaic"
     if kind != "fits":
         return kind
     return _fits_file(source, catalogue, size) if source.is_file() else _fits_folder(source, catalogue, size)

@@ -15,6 +15,7 @@ from skyloom.data.source import Quarantine
 from skyloom.errors import CutoutError, SourceError
 from skyloom.sky.background import Mesh, mesh, mesh_row
 
+GRID = "grid"  # in place of a catalogue: pieces side by side that cover the mosaic
 CELL = 256  # side of a cell of the sky mesh [pixel]
 BLOCK = 512  # side of the blocks that objects are assigned to, as their `tile` [pixel]
 BUDGET = 24_000_000  # pixels, of all bands together, held at once: 0.5 GB with their weights and copies
@@ -73,6 +74,17 @@ class Target:
     dec: float | None = None
     row: int | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+def grid_targets(mosaic: Mosaic, size: int) -> list[Target]:
+    """Pieces of `size` × `size` pixels side by side, in the middle of the mosaic; what fills none is left out."""
+    (first_y, down), (first_x, across) = ((side % size // 2, side // size) for side in mosaic.shape)
+    return [
+        Target(f"{mosaic.name}-{row:03d}-{column:03d}", float(x), float(y), columns={"x": float(x), "y": float(y)})
+        for row in range(down)
+        for column in range(across)
+        for x, y in [(first_x + column * size + size // 2, first_y + row * size + size // 2)]
+    ]
 
 
 def sky_meshes(mosaic: Mosaic) -> list[Mesh]:

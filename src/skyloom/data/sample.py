@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from scipy.ndimage import maximum_filter
 from skyloom.data.cutout import Band, Cutout, SurveyInfo
 from skyloom.data.detections import describe, fluxes_in_bands
 from skyloom.data.headers import open_fits, read_pixels
-from skyloom.data.mosaic import Target, Window, cut, sky_meshes
+from skyloom.data.mosaic import Target, Window, cut, grid_targets, sky_meshes
 from skyloom.data.source import Source
 from skyloom.errors import RequestError
 from skyloom.sky.background import background_map, sky_level
@@ -97,8 +97,10 @@ class Field:
         return Window(self.flux[:, rows, columns], self.good[:, rows, columns].astype(np.float32))
 
 
-def read_sample(*, size: int = 64) -> Source:
+def read_sample(*, size: int = 64, pieces: bool = False) -> Source:
     """The sample survey as cutouts of `size` × `size` pixels about the sources that `sep` finds in r.
+
+    pieces : pieces of the field side by side instead; `in_bad_strip` says that some of one lies in such a strip
 
     Nothing is dropped: artefacts and saturated stars are flagged. Raises RequestError if `size` exceeds the field.
     """
@@ -115,7 +117,25 @@ def read_sample(*, size: int = 64) -> Source:
         LICENCE,
         NOTES,
     )
-    return Source(info, _cutouts(size))
+    return Source(info, _pieces(size) if pieces else _cutouts(size))
+
+
+def _pieces(size: int) -> Iterator[Cutout]:
+    field, _ = read_field()
+    targets = [
+        replace(one, columns={**one.columns, "in_bad_strip": _strip_within(one.x, one.y, size)})
+        for one in grid_targets(field, size)
+    ]
+    yield from cut(field, targets, size, sky_meshes(field))
+
+
+def _strip_within(x: float, y: float, size: int) -> bool:
+    """Whether a piece has a pixel in a box whose sky steps were subtracted, in any band."""
+    boxes = [defect.box for defect in read_defects() if defect.kind == "step"]
+    return any(
+        all(box[axis].start < at + size / 2 and box[axis].stop > at - size / 2 for axis, at in enumerate((y, x)))
+        for box in boxes
+    )
 
 
 def _cutouts(size: int) -> Iterator[Cutout]:

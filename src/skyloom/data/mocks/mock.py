@@ -10,8 +10,10 @@ from skyloom.data.cutout import Band, Cutout, SurveyInfo
 from skyloom.data.mocks.observation import Observation
 from skyloom.data.mocks.population import Population
 from skyloom.data.mocks.studio import Studio, cutout, studio
-from skyloom.data.mocks.workers import shared_out
+from skyloom.data.workers import shared_out
 from skyloom.errors import RequestError
+
+SHARE = 100  # objects that make it worth starting a worker
 
 
 def mock(
@@ -54,7 +56,7 @@ def mock_cutouts(
 
 def drawn(n: int, shared: Studio) -> Iterator[Cutout]:
     """Objects 0 to n - 1 in order, drawn on all cores if there are many."""
-    return shared_out(cutout, n, shared)
+    return shared_out(cutout, n, shared, SHARE)
 
 
 def counted(cutouts: Iterator[Cutout], n: int, progress: Callable[[int, int | None, str], None] | None):

@@ -31,7 +31,7 @@ from skyloom.data.headers import (
     unknowns,
     wcs_of,
 )
-from skyloom.data.mosaic import Target, Window, cut, sky_meshes
+from skyloom.data.mosaic import GRID, Target, Window, cut, grid_targets, sky_meshes
 from skyloom.data.source import Quarantine, Source
 from skyloom.data.weights import WEIGHTS_GIVEN, inverse_variance, mark_bad, role
 from skyloom.errors import CatalogueError, CutoutError, RequestError, SourceError, UnitError
@@ -45,6 +45,7 @@ SKY_NOTE = (
 )
 FLAT_NOTE = "No weight map for {}: their ivar is 1/rms² of the sky about each object, without the sources' own noise."
 DETECTED_NOTE = "No catalogue: the objects were detected at 1.5σ in 8 pixels of the mean S/N of all bands."
+GRID_NOTE = "No catalogue: pieces side by side, as a grid lies over the mosaic; they are about no object."
 PADDED_NOTE = "Cutouts that reach over the edge of the mosaic are padded with NaN and ivar 0."
 
 
@@ -118,7 +119,8 @@ def read_mosaic(
 
     source : a FITS file, or a folder of them, one per band; maps of weight, noise or bad pixels beside them are told
         by their names (r.weight.fits, r_rms.fits, r_ivar.fits, r_mask.fits, or the names of HDUs)
-    catalogue : object_id with ra and dec [deg], or with x and y [pixel, 0 is the centre of the first]
+    catalogue : object_id with ra and dec [deg], or with x and y [pixel, 0 is the centre of the first]; or "grid", for
+        pieces side by side that cover the mosaic
     size : side of a cutout [pixel], 64 if not given
     Cutouts come in the order of their rows in the mosaic, which is read twice, window by window, in ≤ 1 GB.
     Raises RequestError for a size beyond the mosaic, SourceError, CutoutError or UnitError for files that are damaged
@@ -137,10 +139,18 @@ def read_mosaic(
     scale = agree_on_pixel_scale(stated, pixel_scale, str(path))
     mosaic = replace(mosaic, bands=bands)
     quarantine: list[Quarantine] = []
-    targets = None if catalogue is None else _targets(mosaic, Path(catalogue), quarantine, skip_bad)
-    info = SurveyInfo(bands, (size, size), scale, source=str(path), notes=_notes(mosaic, scale, targets is None))
+    targets = None if catalogue is None else _wanted(mosaic, catalogue, size, quarantine, skip_bad)
+    notes = _notes(mosaic, scale, targets is None)
+    notes = (*notes, GRID_NOTE) if str(catalogue) == GRID else notes
+    info = SurveyInfo(bands, (size, size), scale, source=str(path), notes=notes)
     total = None if targets is None else len(targets) + len(quarantine)
     return Source(info, _cutouts(mosaic, targets, size, quarantine if skip_bad else None), quarantine, total)
+
+
+def _wanted(mosaic: Files, catalogue: str | Path, size: int, quarantine, skip_bad: bool) -> list[Target]:
+    if str(catalogue) == GRID:
+        return grid_targets(mosaic, size)
+    return _targets(mosaic, Path(catalogue), quarantine, skip_bad)
 
 
 def _cutouts(

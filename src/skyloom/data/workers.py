@@ -1,6 +1,6 @@
-"""Mock objects drawn on all cores, by processes of their own: one Python process draws on one core.
+"""Work shared out to all cores, to processes of their own: one Python process draws on one core.
 
-Each worker is this module run as a program: it reads one job from its input, and writes objects to its output. They are
+Each worker is this module run as a program: it reads one job from its input, and writes results to its output. They are
 not a `multiprocessing` pool, because that runs the caller's script once more in each of its processes.
 """
 
@@ -14,17 +14,16 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
-SHARE = 100  # objects that make it worth starting a worker
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}  # glibc: 13 % faster
 
 
-def shared_out(make: Callable[[int, Any], Any], n: int, shared: Any) -> Iterator[Any]:
-    """make(0, shared) to make(n - 1, shared), in order; by workers where there are cores and objects enough.
+def shared_out(make: Callable[[int, Any], Any], n: int, shared: Any, share: int) -> Iterator[Any]:
+    """make(0, shared) to make(n - 1, shared), in order; by workers where there are cores and work enough.
 
-    make : a function of a module
+    make : a function of a module; share : how many results make it worth starting a worker
     """
-    count = min(cores(), n // SHARE)
+    count = min(cores(), n // share)
     if count < 2:
         yield from (make(number, shared) for number in range(n))
         return
@@ -57,15 +56,15 @@ def start(stack: ExitStack, job: tuple) -> Connection:
 
 
 def received(results: Connection) -> Any:
-    """The next object of a worker."""
+    """The next result of a worker."""
     try:
         return results.recv()
     except EOFError as error:
-        raise RuntimeError("a process that draws mocks stopped early; its own message is above") from error
+        raise RuntimeError("a worker process stopped early; its own message is above") from error
 
 
 def serve(jobs: Connection, results: Connection) -> None:
-    """Do one job: send every object as soon as it is made, and stop quietly when nobody reads them any more."""
+    """Do one job: send every result as soon as it is made, and stop quietly when nobody reads them any more."""
     make, numbers, shared = jobs.recv()
     try:
         for number in numbers:

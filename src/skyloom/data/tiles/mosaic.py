@@ -1,0 +1,96 @@
+"""A field in a folder of tiles, read window by window: what `ingest` and the catalogue see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from skyloom.data.admission import Request
+from skyloom.data.cutout import Band, Cutout, SurveyInfo
+from skyloom.data.detections import find_targets
+from skyloom.data.mosaic import GRID, Window, cut, grid_targets, sky_meshes
+from skyloom.data.readers.mosaic import DEFAULT_SIZE
+from skyloom.data.source import Source
+from skyloom.data.tiles.files import read_tile
+from skyloom.data.tiles.plan import TILES, Plan, planned
+from skyloom.errors import RequestError
+
+
+@dataclass(frozen=True)
+class TiledField:
+    """A field on disk as a `data.mosaic.Mosaic`."""
+
+    folder: Path
+    plan: Plan
+    info: SurveyInfo
+    wcs: str | None = field(default=None)
+
+    @property
+    def file(self) -> str:
+        return str(self.folder)
+
+    @property
+    def name(self) -> str:
+        return f"field-{self.plan.seed}"
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        return self.info.bands
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.plan.shape
+
+    @property
+    def weighted(self) -> tuple[bool, ...]:
+        return (False,) * len(self.bands)
+
+    def window(self, rows: slice, columns: slice) -> Window:
+        """Pixels of a window that lies within the field."""
+        flux = np.empty((len(self.bands), rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        side = self.plan.tile
+        for down in range(rows.start // side, -(-rows.stop // side)):
+            for across in range(columns.start // side, -(-columns.stop // side)):
+                tile = self.plan.tile_at(down * self.plan.grid[1] + across)
+                of_rows, to_rows = _common(rows, tile.rows)
+                of_columns, to_columns = _common(columns, tile.columns)
+                flux[:, to_rows, to_columns] = read_tile(self.folder / TILES / tile.name, of_rows, of_columns)
+        return Window(flux, np.ones_like(flux))
+
+
+def _common(wanted: slice, there: range) -> tuple[slice, slice]:
+    """The part of a tile that is wanted, and where in the window it goes."""
+    first, last = max(wanted.start, there.start), min(wanted.stop, there.stop)
+    return slice(first - there.start, last - there.start), slice(first - wanted.start, last - wanted.start)
+
+
+def open_field(folder: str | Path) -> TiledField:
+    """A field that `skyloom field` has made; RequestError if the folder holds none."""
+    plan, info = planned(Path(folder))
+    wcs = plan.wcs(info)
+    return TiledField(Path(folder), plan, info, None if wcs is None else wcs.to_header_string())
+
+
+def read_field(folder: Path, catalogue: Path | None, request: Request) -> Source:
+    """A field as a survey: pieces side by side (catalogue "grid"), or cutouts about the sources that are detected."""
+    if (catalogue is not None and str(catalogue) != GRID) or replace(request, size=None, skip_bad=False) != Request():
+        raise RequestError(
+            f"{folder} is a field that skyloom made and knows its pixel scale and zero points; leave out "
+            "--pixel-scale, --zero-point, and any --catalogue but grid"
+        )
+    mosaic, size = open_field(folder), request.size or DEFAULT_SIZE
+    if size > min(mosaic.shape):
+        raise RequestError(f"--size {size} does not fit a field of {mosaic.shape[0]} × {mosaic.shape[1]} pixels")
+    info = replace(
+        mosaic.info, shape=(size, size), source=f"skyloom field, {mosaic.plan.weights}, seed {mosaic.plan.seed}"
+    ).with_notes("Simulated: no pixel is real.")
+    return Source(info, _cutouts(mosaic, size, pieces=catalogue is not None))
+
+
+def _cutouts(mosaic: TiledField, size: int, pieces: bool) -> Iterator[Cutout]:
+    meshes = sky_meshes(mosaic)
+    targets = grid_targets(mosaic, size) if pieces else find_targets(mosaic, meshes)
+    yield from cut(mosaic, targets, size, meshes)

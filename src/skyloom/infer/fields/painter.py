@@ -1,0 +1,179 @@
+"""Weights that make sky, ready to use: any window of a field without edges, from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.data.cutout import SurveyInfo
+from skyloom.errors import RequestError, RunError
+from skyloom.infer.placed import placed
+from skyloom.nn.deep_field import DeepField, DeepFieldConfig, marks_count
+from skyloom.nn.spatial_gan import SpatialGAN, SpatialGANConfig
+from skyloom.sky.noise_model import NoiseModel, noise_model_of
+from skyloom.sky.positional import unit_normal
+from skyloom.sky.scaling import Asinh, MinMax, scaling_of
+from skyloom.sky.sources import Sources, on_grid, sources_of
+
+FACTS = "sky"
+BLOCK = 256  # side of the pieces that a network is called on [pixel]; another side may change the last bits
+SKY = 1000  # the first stream of the sky's noise, one per band; the streams below are those of the grids
+
+
+class SkyNet(Protocol):
+    """A network that makes a window of sky from what lies on a few grids, coarse to fine.
+
+    cell : side of a place of the coarsest grid [pixel]
+    """
+
+    @property
+    def cell(self) -> int: ...
+
+    def windows(self, pixels: range) -> list[range]: ...
+
+    def __call__(self, inputs: list[Tensor | None], rows: list[range], columns: list[range]) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Weights that make sky.
+
+    info : bands with their zero points, pixel scale
+    rms : of the sky per pixel, of each band of the survey that was learnt from [flux]
+    scaling : from flux to the network's numbers
+    noise : of the sky, which is added to the light; None where the network draws it itself
+    sources : where they lie and what they are; None where the network decides that too
+    halo : pixels around a window that it follows from too
+    """
+
+    name: str
+    hash: str
+    recipe: str
+    info: SurveyInfo
+    rms: tuple[float, ...]
+    scaling: Asinh | MinMax
+    noise: NoiseModel | None
+    sources: Sources | None
+    halo: int
+    on: Callable[[str], nn.Module]
+
+    def light(self, seed: int, rows: range, columns: range, device: str = "cpu") -> Float32[np.ndarray, "c h w"]:
+        """Flux without the sky's noise (with it, where the network draws it itself)."""
+        return self._in_blocks(self._light, seed, rows, columns, device)
+
+    def pixels(
+        self, seed: int, rows: range, columns: range, noise: float = 1.0, device: str = "cpu"
+    ) -> Float32[np.ndarray, "c h w"]:
+        """Flux as the survey would have seen it. noise : times the survey's; 0 for light alone
+
+        The same pixel of the same seed is the same in whichever window: the field is made in blocks of one size whose
+        corners are multiples of it, so that every pixel is always computed in the same way.
+        """
+        flux = self.light(seed, rows, columns, device)
+        if self.noise is not None and noise > 0:
+            flux = flux + np.float32(noise) * self._in_blocks(self._noise, seed, rows, columns, device)
+        return flux
+
+    def _in_blocks(self, make, seed: int, rows: range, columns: range, device: str) -> Float32[np.ndarray, "c h w"]:
+        out = np.empty((len(self.info.bands), len(rows), len(columns)), np.float32)
+        for top in range(rows.start // BLOCK * BLOCK, rows.stop, BLOCK):
+            for left in range(columns.start // BLOCK * BLOCK, columns.stop, BLOCK):
+                block = make(seed, range(top, top + BLOCK), range(left, left + BLOCK), device)
+                (to_rows, of_rows), (to_columns, of_columns) = _common(rows, top), _common(columns, left)
+                out[:, to_rows, to_columns] = block[:, of_rows, of_columns]
+        return out
+
+    def _light(self, seed: int, rows: range, columns: range, device: str) -> Float32[np.ndarray, "c h w"]:
+        net: Any = self.on(device)
+        down, across = net.windows(rows), net.windows(columns)
+        inputs = [
+            None if one is None
+            else torch.from_numpy(one).to(device)[None].contiguous(memory_format=torch.channels_last)
+            for one in self._inputs(net, seed, down, across)
+        ]  # fmt: skip
+        with torch.inference_mode():
+            made = net(inputs, down, across)
+            return self.scaling.flux(made)[0].cpu().numpy()
+
+    def _inputs(self, net: Any, seed: int, down: list[range], across: list[range]) -> list[np.ndarray | None]:
+        """What lies on each grid: sources and noise, or noise alone."""
+        if self.sources is None:
+            return [unit_normal(seed, 0, down[0], across[0], net.config.depth).astype(np.float32)]
+        strewn = self.sources.strewn(seed, _pixels(down, net.cell), _pixels(across, net.cell))
+        found: list[np.ndarray | None] = []
+        for grid, ((marks, fresh), rows, columns) in enumerate(zip(net.config.depths, down, across, strict=True)):
+            parts = [on_grid(strewn, rows, columns, net.cell >> grid)] if marks else []
+            parts += [unit_normal(seed, grid, rows, columns, fresh).astype(np.float32)] if fresh else []
+            found.append(np.concatenate(parts) if parts else None)
+        return found
+
+    def _noise(self, seed: int, rows: range, columns: range, _device: str) -> Float32[np.ndarray, "c h w"]:
+        assert self.noise is not None
+        return self.noise.drawn(lambda band, down, across: unit_normal(seed, SKY + band, down, across), rows, columns)
+
+
+def _pixels(grids: list[range], cell: int) -> range:
+    """All pixels that the windows of the grids have between them."""
+    return range(
+        min(grid.start * (cell >> level) for level, grid in enumerate(grids)),
+        max(grid.stop * (cell >> level) for level, grid in enumerate(grids)),
+    )
+
+
+def _common(wanted: range, start: int) -> tuple[slice, slice]:
+    """Where a block that starts there lies in a range, and which part of the block that is."""
+    first, last = max(wanted.start, start), min(wanted.stop, start + BLOCK)
+    return slice(first - wanted.start, last - wanted.start), slice(first - start, last - start)
+
+
+@lru_cache(maxsize=2)
+def painter_of(name: str | Path) -> Painter:
+    """The painter of shipped weights or of a run directory; RequestError lists what there is."""
+    try:
+        run = open_run(name)
+    except RunError as fault:
+        raise RequestError(f"no field weights {str(name)!r}; there is {_there()} ({fault})") from fault
+    facts = run.facts(FACTS)
+    if facts is None:
+        raise RequestError(
+            f"{name} was trained by the recipe {run.record['recipe']}, which makes no fields; there is {_there()}"
+        )
+    info = SurveyInfo.from_json(facts["info"])
+    net = _net(run, len(info.bands))
+    noise = None if facts["noise"] is None else noise_model_of(facts["noise"])
+    sources = sources_of(facts["sources"]) if "sources" in facts else None
+    halo = -_pixels(net.windows(range(0, 1)), net.cell).start
+    return Painter(
+        run.name, run.hash, run.record["recipe"], info, tuple(facts["rms"]), scaling_of(facts["scaling"]), noise,
+        sources, halo, placed(net.to(memory_format=torch.channels_last)),
+    )  # fmt: skip
+
+
+def _net(run: Run, bands: int) -> Any:
+    kinds: dict[str, tuple[Any, Any]] = {
+        "deep_field": (DeepField, DeepFieldConfig),
+        "spatial_gan": (SpatialGAN, SpatialGANConfig),
+    }
+    net, config = kinds[run.record["recipe"]]
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in run.record["settings"]["net"].items()}
+    if "marks" in settings:
+        settings["marks"] = marks_count(bands)
+    return run.load(net(config(**{**settings, "bands": bands})))
+
+
+def painters() -> list[str]:
+    """Names of the shipped weights that make fields."""
+    return [name for name in shipped() if open_run(name).facts(FACTS) is not None]
+
+
+def _there() -> str:
+    return ", ".join(painters()) or "none"
