@@ -74,3 +74,39 @@ def tiny_survey_once(tmp_path_factory) -> Path:
 def tiny_survey(tiny_survey_once, tmp_path) -> sl.Survey:
     """A survey of eight galaxies in g, r and i, 64×64 pixels each; the test may change it."""
     return sl.open(shutil.copytree(tiny_survey_once, tmp_path / "tiny.lance"))
+
+
+def draw_piece(number: int, side=96, bands=2) -> sl.Cutout:
+    """A piece of a field: twenty round sources of σ 1.6 pixels on correlated noise of rms 1 and 2, a bad corner."""
+    rng = np.random.default_rng([5, number])
+    y, x = np.indices((side, side), dtype=float)
+    flux = np.empty((bands, side, side), np.float32)
+    light = np.zeros((side, side))
+    for _ in range(20):
+        x0, y0, total = *rng.uniform(0, side, 2), 60 * rng.pareto(1.2) + 80
+        light += min(total, 5000) * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 5.12) / (5.12 * np.pi)
+    for band in range(bands):
+        white = rng.normal(size=(side + 1, side))
+        flux[band] = (1 + band) * (light + (white[1:] + 0.5 * white[:-1]) / np.sqrt(1.25))
+    ivar = np.ones_like(flux) / (np.arange(1, bands + 1)[:, None, None] ** 2)
+    flux[:, :2, :2], ivar[:, :2, :2] = np.nan, 0
+    return sl.Cutout(
+        f"piece-{number}", flux, ivar.astype(np.float32), tile=f"tile-{number}",
+        sky=np.zeros(bands, np.float32), sky_rms=np.arange(1, bands + 1, dtype=np.float32),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def pieces(tmp_path_factory) -> sl.Survey:
+    """Twelve pieces of a field in g and r, with zero points and pixels of 0.25 arcsec."""
+    from skyloom.data import store
+
+    bands = (sl.Band("g", zero_point=25.0, unit="count"), sl.Band("r", zero_point=26.0, unit="count"))
+    info = sl.SurveyInfo(bands, shape=(96, 96), pixel_scale=0.25, source="drawn by tests/conftest.py")
+    return store.write(tmp_path_factory.mktemp("pieces") / "pieces.lance", info, map(draw_piece, range(12)))
+
+
+@pytest.fixture(scope="session")
+def sky_run(pieces, tmp_path_factory):
+    """A painter of skies after six steps of training."""
+    return sl.train("deep_field", pieces, tmp_path_factory.mktemp("skies") / "sky", size="smoke")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def write_tile(
         hdus.append(hdu)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        fits.HDUList(hdus).writeto(draft, checksum=True, overwrite=True)
+        _sealed(fits.HDUList(hdus)).writeto(draft, overwrite=True)
         draft.replace(path)
     except OSError as fault:
         raise SourceError(
@@ -67,6 +68,16 @@ def write_tile(
         ) from fault
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sealed(hdus: fits.HDUList) -> fits.HDUList:
+    """The same in its compressed form and with checksums, whose comments, unlike astropy's own, name no time of day."""
+    written = BytesIO()
+    hdus.writeto(written)
+    sealed = fits.open(BytesIO(written.getvalue()), disable_image_compression=True)
+    for hdu in sealed:
+        hdu.add_checksum(when="of this extension")
+    return sealed
 
 
 def _header(tile: Tile, plan: Plan, info: SurveyInfo) -> fits.Header:

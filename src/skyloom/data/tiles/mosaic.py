@@ -16,7 +16,7 @@ from skyloom.data.readers.mosaic import DEFAULT_SIZE
 from skyloom.data.source import Source
 from skyloom.data.tiles.files import read_tile
 from skyloom.data.tiles.plan import TILES, Plan, planned
-from skyloom.errors import RequestError
+from skyloom.errors import RequestError, SourceError
 
 
 @dataclass(frozen=True)
@@ -93,4 +93,6 @@ def read_field(folder: Path, catalogue: Path | None, request: Request) -> Source
 def _cutouts(mosaic: TiledField, size: int, pieces: bool) -> Iterator[Cutout]:
     meshes = sky_meshes(mosaic)
     targets = grid_targets(mosaic, size) if pieces else find_targets(mosaic, meshes)
+    if not targets:
+        raise SourceError(mosaic.file, "no source in it is brighter than the noise", "ingest it with --catalogue grid")
     yield from cut(mosaic, targets, size, meshes)
