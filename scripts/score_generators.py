@@ -38,7 +38,7 @@ def side(survey: store.Survey, run: Run, names: tuple[str, ...], where: str, pat
     split = splits_of([survey], settings["seed"])[0]
     passing = set(survey.table(["object_id"], where or None)["object_id"].to_pylist())
     ids = [one for name in names for one in split.ids[name] if one in passing]
-    if settings["bin"] == 1:
+    if settings["bin"] == 1 and not settings["bands"]:
         return store.write(path, survey.info, survey.read(ids=ids))
     generator = generator_of(run.path)
     images = read_images(survey, ids, bands=settings["bands"], bin=settings["bin"], size=settings["crop"])

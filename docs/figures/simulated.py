@@ -1,7 +1,7 @@
 """Galaxies of the shipped generators beside real ones: the tables and figures of docs/simulate.md.
 
     python docs/figures/simulated.py               # simulated.inc and steps.inc, from the weights' scores.json, and
-                                                   # astroddpm.json, the scores of a run of the published recipe
+                                                   # astroddpm*.json, the scores of runs of the published recipe
     python docs/figures/simulated.py NAME REAL.lance FAKE.lance      # NAME_sheet.jpg and NAME_histograms.png
     python docs/figures/simulated.py NAME FAKE.lance                 # NAME_sheet.jpg of pictures, as they are
 
@@ -25,7 +25,8 @@ from skyloom.report.histograms import draw_histograms, histogram_size
 from skyloom.report.sheets import Album, galaxies_grid, pictures, show, whole
 
 OUT = Path(__file__).with_suffix(".inc")
-STEPS, PUBLISHED = OUT.with_name("steps.inc"), OUT.with_name("astroddpm.json")
+STEPS = OUT.with_name("steps.inc")
+PUBLISHED = {"galaxy-mock": "astroddpm.json", "galaxy-kids": "astroddpm-sample.json"}  # trained on the same galaxies
 COLUMNS, ROWS, PANEL, HEAD = 9, 2, 0.92, 0.24  # of each half of a sheet; side of a panel and height of a line [inch]
 SHOWN = {
     ("sgd", "g"): "W of g", ("sgd", "r"): "W of r", ("sgd", "i"): "W of i",
@@ -86,8 +87,8 @@ def tables() -> None:
     lines = []
     for name in generators():
         found = {name: open_run(name).facts("scores")}
-        if name == "galaxy-mock" and PUBLISHED.exists():
-            found["astroddpm"] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+        if name in PUBLISHED and OUT.with_name(PUBLISHED[name]).exists():
+            found["astroddpm"] = json.loads(OUT.with_name(PUBLISHED[name]).read_text(encoding="utf-8"))
         lines += table(found)
     OUT.write_text("\n".join(lines).lstrip() + "\n", encoding="utf-8")
     STEPS.write_text("\n".join(curve(open_run("galaxy-mock").facts("scores"))) + "\n", encoding="utf-8")

@@ -73,8 +73,7 @@ def test_the_cost_of_a_pixel_is_what_torch_counts(net, most):
     down = net.windows(range(side))
     depths = [net.config.depth] if isinstance(net, SpatialGAN) else [sum(pair) for pair in net.config.depths]
     inputs = [
-        torch.zeros(1, depth, len(rows), len(rows)) if depth else None
-        for depth, rows in zip(depths, down, strict=True)
+        torch.zeros(1, depth, len(rows), len(rows)) if depth else None for depth, rows in zip(depths, down, strict=True)
     ]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(inputs, down, down)

@@ -9,10 +9,11 @@ from skyloom.sky.sources import CELL, SCALES, Sources, Strewn, counts_contrast, 
 
 KNOWN = np.column_stack([np.ones(5), np.arange(5), np.full(5, 0.6), np.full(5, -0.3), np.zeros(5)]).astype(np.float32)
 STILL = np.zeros(5, np.float32)
+EVEN = (0.0,) * len(SCALES)
 
 
-def process(density=0.002, contrast=(0.0,) * len(SCALES), jitter=STILL):
-    return Sources(KNOWN, jitter, STILL, (2, 3), density, contrast)
+def process(density=0.002, contrast=EVEN, jitter=STILL, weights=(1.0,) * 5):
+    return Sources(KNOWN, jitter, STILL, (2, 3), np.array(weights), density, contrast)
 
 
 def sorted_rows(strewn):
@@ -63,6 +64,12 @@ def test_new_sources_are_known_ones_turned():
     assert set(np.unique(found.marks[:, 1])) == set(range(5))
     np.testing.assert_allclose(np.hypot(found.marks[:, 2], found.marks[:, 3]), np.hypot(0.6, 0.3), rtol=1e-5)
     assert np.abs(found.marks[:, 2:4].mean(0)).max() < 0.02  # no direction is preferred
+
+
+def test_known_sources_are_drawn_as_often_as_they_weigh():
+    found = process(weights=(0.0, 1.0, 0.0, 3.0, 0.0)).strewn(3, range(2000), range(2000))
+    shares = np.bincount(found.marks[:, 1].astype(int), minlength=5) / len(found.x)
+    np.testing.assert_allclose(shares, [0, 0.25, 0, 0.75, 0], atol=0.02)
 
 
 @given(st.integers(1, 16), st.floats(-20, 40), st.floats(-20, 40))

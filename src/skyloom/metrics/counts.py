@@ -84,15 +84,17 @@ class Clustering(NamedTuple):
 
 
 def field_sources(
-    survey: Survey, ids: Sequence[str], rms: Sequence[float], *, most_pixels: float = np.inf, peak: float = np.inf,
+    survey: Survey, ids: Sequence[str], rms: Sequence[float], *, bands: Sequence[str] = (),
+    most_pixels: float = np.inf, peak: float = np.inf,
 ) -> FieldSources:  # fmt: skip
     """What `detect` finds in the mean S/N of all bands of pieces of a field, with its flux in each.
 
-    rms : of the sky per pixel, of each band, the same for real and made fields [flux]
+    bands : names, none for all; rms : of the sky per pixel, of each band, the same for real and made fields [flux]
     most_pixels, peak : [pixel] and [rms of the mean S/N]; larger and brighter sources, and those whose isophote is cut,
         are left out on both sides
     """
-    images = read_images(survey, ids)
+    images = read_images(survey, ids, bands=bands)
+    chosen = [survey.info.bands[survey.info.index(name)] for name in (bands or survey.info.band_names)]
     noise = np.array(rms)[:, None, None]
     found, seen = [], []
     for row, flux in enumerate(images.flux.numpy()):
@@ -102,7 +104,7 @@ def field_sources(
         fluxes = [
             elliptical_flux(one, sigma, fine, sources)[0] for one, sigma, fine in zip(flux, rms, good, strict=True)
         ]
-        points = np.array([band.zero_point or 0.0 for band in survey.info.bands])
+        points = np.array([band.zero_point or 0.0 for band in chosen])
         table = sources.table
         kept = (table["pixels"] <= most_pixels) & (table["peak"] <= peak) & ~table["is_cut"]
         brightness = magnitude(np.array(fluxes).T, points)
@@ -111,7 +113,7 @@ def field_sources(
     table = np.concatenate([one[0] for one in found])
     piece = np.repeat(np.arange(len(found)), [len(one[0]) for one in found])
     return FieldSources(
-        survey.info.band_names, piece, table["x"], table["y"], np.concatenate([one[1] for one in found]),
+        tuple(band.name for band in chosen), piece, table["x"], table["y"], np.concatenate([one[1] for one in found]),
         table["half_light_radius"], table["snr"], np.stack(seen),
     )  # fmt: skip
 

@@ -92,6 +92,10 @@ class DeepField(nn.Module):
     def cell(self) -> int:
         return self.config.cell
 
+    def of(self, seed: int) -> DeepField:
+        """The generator that makes the sky of a seed: there is one."""
+        return self
+
     def windows(self, pixels: range) -> list[range]:
         """The places of each grid, coarse to fine, that a line of pixels follows from."""
         first, last, found = pixels.start, pixels.stop, []

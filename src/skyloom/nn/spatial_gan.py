@@ -21,6 +21,7 @@ class SpatialGANConfig:
     widths : channels after the first layer, and in the three sets that follow, each twice as fine
     depth : numbers of noise in each cell of 16 × 16 pixels
     critic : channels of the discriminator's five layers; packed : images that it sees as one sample
+    members : generators of a self-ensemble, which are one training's at several times
     """
 
     bands: int = 3
@@ -28,6 +29,7 @@ class SpatialGANConfig:
     depth: int = 50
     critic: tuple[int, ...] = (32, 64, 128, 256, 512)
     packed: int = 2
+    members: int = 1
 
     @property
     def cell(self) -> int:
@@ -97,6 +99,22 @@ class SpatialGAN(nn.Module):
             shapes = [part.numel() for part in up.parameters() if part.ndim == 4]
             total += share * (shapes[0] / 2 + sum(2 * part.numel() for part in again.parameters() if part.ndim == 4))
         return total
+
+
+class SelfEnsemble(nn.Module):
+    """Generators that are one at several times of its training; a sky is made by one of them.
+
+    Source: Smith & Geach 2019, §3, after Wang, Zhang & van de Weijer 2016.
+    """
+
+    def __init__(self, config: SpatialGANConfig):
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(SpatialGAN(config) for _ in range(config.members))
+
+    def of(self, seed: int) -> nn.Module:
+        """The generator that makes the sky of a seed."""
+        return self.members[seed % len(self.members)]
 
 
 class PackedDiscriminator(nn.Module):

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.nn.deep_field import DeepField
-from skyloom.objectives.adversarial import pair_loss, steepness
+from skyloom.nn.spatial_gan import SpatialGAN
+from skyloom.objectives.adversarial import average_loss, pair_loss, steepness
 from skyloom.sky.noise_model import MARGIN, NoiseModel
 from skyloom.sky.scaling import Asinh
 
@@ -105,3 +106,28 @@ def inputs_of(net: DeepField, batch: SkyBatch) -> list[Tensor | None]:
         parts = [part for part in (told, noise) if part is not None]
         inputs.append(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last) if parts else None)
     return inputs
+
+
+@dataclass
+class ImitatedSky:
+    """Pieces of a survey, noise and all, imitated from noise alone, as published.
+
+    batch : scaled images (b, c, h, w), flipped; the net makes as many of the same size
+    Source: Smith & Geach 2019, MNRAS 490, 4985 (arXiv:1904.10286), §2.3.
+    """
+
+    net: SpatialGAN
+    critic: nn.Module
+
+    def made(self, batch: Float[Tensor, "b c h w"]) -> Tensor:
+        rows, columns = (self.net.windows(range(side)) for side in batch.shape[2:])
+        noise = torch.randn(len(batch), self.net.config.depth, len(rows[0]), len(columns[0])).to(batch)
+        return self.net([noise], rows, columns)
+
+    def critic_losses(self, number: int, batch: Tensor, made: Tensor) -> dict[str, Tensor]:
+        return {"critic": average_loss(self.critic(batch), self.critic(made.detach()))}
+
+    def net_losses(self, number: int, batch: Tensor, made: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            real = self.critic(batch)
+        return {"contest": average_loss(self.critic(made), real)}

@@ -16,12 +16,14 @@ from skyloom.checkpoint import Run, open_run
 from skyloom.data.images import ImageSet
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError
+from skyloom.infer.fields.painter import painter_with
 from skyloom.metrics.spectra import sky_pixels
 from skyloom.nn.deep_field import DeepField, DeepFieldConfig, FieldCritic, marks_count
 from skyloom.objectives.skies import PaintedSky, SkyBatch
 from skyloom.recipes.generators import Sample, read_side, require_alike, require_images
 from skyloom.recipes.known_sources import LEFT_OUT, Known, known_sources, population, turned
 from skyloom.recipes.lesson import Lesson, School, Size, seen
+from skyloom.recipes.recounted import recounted
 from skyloom.sky.grid import SYMMETRIES, turn
 from skyloom.sky.noise_model import NoiseModel, measure_noise
 from skyloom.sky.scaling import Asinh, facts_of
@@ -40,6 +42,7 @@ class DeepFieldRecipe(Sample):
     steps : in all; alone : of which so many are learnt without a critic
     weight, steep : `objectives.skies`
     learning_rate : of the network without a critic; with one it is a fifth of that; critic_rate : of the critic
+    recount : pieces of sky made to count sources in, at the end, four times (`recipes.recounted`)
     start : weights to start from, a run or a name; empty for none
     """
 
@@ -53,6 +56,7 @@ class DeepFieldRecipe(Sample):
     batch: int = 16
     learning_rate: float = 3e-3
     critic_rate: float = 2e-3
+    recount: int = 16
     start: str = ""
     seed: int = 0
 
@@ -61,7 +65,7 @@ def deep_field(size: Size) -> DeepFieldRecipe:
     """The one dial."""
     return {
         "smoke": DeepFieldRecipe(DeepFieldConfig(widths=(8, 8, 8), told=(0, 1), noisy=(1,), critic=(4, 8)), window=32,
-                                 steps=6, alone=3, batch=4),
+                                 steps=6, alone=3, batch=4, recount=1),
         "laptop": DeepFieldRecipe(steps=3_000, alone=2_000),
         "gpu": DeepFieldRecipe(DeepFieldConfig(widths=(96, 128, 64, 32, 16)), batch=64, steps=60_000, alone=20_000),
         "paper": DeepFieldRecipe(DeepFieldConfig(widths=(96, 128, 64, 32, 16)), batch=128, steps=200_000, alone=50_000),
@@ -70,12 +74,17 @@ def deep_field(size: Size) -> DeepFieldRecipe:
 
 def require(recipe: DeepFieldRecipe, survey: Survey) -> None:
     """RequestError, before any long work, if a survey's images are smaller than what is learnt from at once."""
+    require_pieces(recipe, survey, recipe.window)
+
+
+def require_pieces(recipe: Sample, survey: Survey, window: int) -> None:
+    """RequestError if the survey's images are smaller than a window, or not pieces at all."""
     require_images(recipe, survey)
     side = min(survey.info.shape) // recipe.bin
-    if side < recipe.window:
+    if side < window:
         raise RequestError(
-            f"{survey.path.name} has images of {side} pixels and the recipe learns windows of {recipe.window}; ingest "
-            "pieces of the field (skyloom ingest FIELD OUT --catalogue grid --size 512), or set window"
+            f"{survey.path.name} has images of {side} pixels and the recipe learns windows of {window}; ingest pieces "
+            "of the field (skyloom ingest FIELD OUT --catalogue grid --size 512), or set smaller windows"
         )
 
 
@@ -133,9 +142,10 @@ def lesson(recipe: DeepFieldRecipe, school: School) -> Lesson:
     )
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
-        run.write_facts("sky", sky_facts(recipe, pieces.images, scaling, pieces.noise) | {
-            "sources": population(pieces.known, pieces.bands).facts(),
-        })  # fmt: skip
+        facts = sky_facts(recipe, pieces.images, scaling, pieces.noise)
+        sources = population(pieces.known, pieces.bands)
+        painter = painter_with(run, facts | {"sources": sources.facts()}, product)
+        run.write_facts("sky", facts | {"sources": recounted(painter, pieces.known, recipe.recount).facts()})
         return {"sky": True}
 
     return Lesson(

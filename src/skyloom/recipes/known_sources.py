@@ -102,7 +102,13 @@ def population(found: Sequence[Known], bands: int) -> Sources:
     shared = np.array([0.0] + [FLUX_JITTER] * bands + [0.0] * len(JITTER), np.float32)
     counts = np.stack([_counts(one) for one in found])
     last = known.shape[1]
-    return Sources(known, own, shared, (last - 3, last - 2), len(known) / area, counts_contrast(counts))
+    weights = np.ones(len(known))
+    return Sources(known, own, shared, (last - 3, last - 2), weights, len(known) / area, counts_contrast(counts))
+
+
+def brightness(marks: Float32[np.ndarray, "n m"], bands: int) -> Float[np.ndarray, "n"]:
+    """Flux of a source in all bands together [rms of a pixel of their mean S/N]."""
+    return flux_of(marks, bands).sum(1) / np.sqrt(bands)
 
 
 def _counts(one: Known) -> Float[np.ndarray, "h w"]:

@@ -16,17 +16,16 @@ def unit_normal(seed: int, stream: int, rows: range, columns: range, depth: int 
 
     seed, stream : not negative; other streams of a seed are independent of it
     rows, columns : consecutive, from −2³¹; the number at a place is the same in whichever window it is asked for
-    Each row has a generator of its own, that is advanced to the first column and read from there.
+    The counter of one generator says the row and the column, so that it is set to where the window begins in each row.
     Source: Salmon et al. 2011, SC '11 (Philox); the inverse of the normal distribution turns uniform into normal.
     """
     first = (columns.start + ORIGIN) * depth
     skipped = first % PER_STEP
     count = len(columns) * depth
     raw = np.empty((len(rows), count), np.uint64)
+    key = SeedSequence([seed, stream]).generate_state(2, np.uint64)
     for line, row in zip(raw, rows, strict=True):
-        key = SeedSequence([seed, stream, row + ORIGIN]).generate_state(2, np.uint64)
-        bits = Philox(key=key)
-        bits.advance(first // PER_STEP)
+        bits = Philox(key=key, counter=[first // PER_STEP, 0, row + ORIGIN, 0])
         line[:] = bits.random_raw(count + skipped)[skipped:]
     uniform = ((raw >> np.uint64(11)) + 0.5) * 2.0**-53  # in (0, 1), never either
     return ndtri(uniform).reshape(len(rows), len(columns), depth).transpose(2, 0, 1)

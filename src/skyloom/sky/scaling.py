@@ -64,16 +64,43 @@ class MinMax:
         return torch.tensor(self.high, dtype=like.dtype, device=like.device)[:, None, None]
 
 
-KINDS: dict[str, type[Asinh] | type[MinMax]] = {"asinh": Asinh, "min_max": MinMax}
+@dataclass(frozen=True)
+class UnitRange:
+    """[low, high] to [0, 1]; what lies outside is brought to the ends and is lost.
+
+    Source: Smith & Geach 2019, MNRAS 490, 4985 (arXiv:1904.10286), §2.2, for the upper end; the paper has no lower one.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def scaled(self, flux: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
+        low, high = self._ends(flux)
+        return ((flux - low) / (high - low)).clamp(0, 1)
+
+    def flux(self, scaled: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
+        low, high = self._ends(scaled)
+        return low + scaled * (high - low)
+
+    def _ends(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = (
+            torch.tensor(end, dtype=like.dtype, device=like.device)[:, None, None] for end in (self.low, self.high)
+        )
+        return low, high
 
 
-def facts_of(scaling: Asinh | MinMax) -> dict[str, Any]:
+KINDS: dict[str, type[Asinh] | type[MinMax] | type[UnitRange]] = {
+    "asinh": Asinh, "min_max": MinMax, "unit_range": UnitRange,
+}  # fmt: skip
+
+
+def facts_of(scaling: Asinh | MinMax | UnitRange) -> dict[str, Any]:
     """A scaling as plain facts; `scaling_of` reads them."""
     name = next(name for name, kind in KINDS.items() if isinstance(scaling, kind))
     return {"kind": name, **asdict(scaling)}
 
 
-def scaling_of(facts: dict[str, Any]) -> Asinh | MinMax:
+def scaling_of(facts: dict[str, Any]) -> Any:
     """The scaling that `facts_of` wrote down."""
     values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
     return KINDS[values.pop("kind")](**values)

@@ -29,6 +29,7 @@ class Sources:
     known : marks of the sources that were measured, of which new ones are drawn
     jitter : σ by which each mark of a new one is moved by itself; shared : and by which all are moved together
     turning : the two marks (of the ellipticity) that turn together when a source is rotated
+    weights : how often each known one is drawn, in any unit
     density : sources per pixel; contrast : σ of the logarithm of the density in squares of SCALES
     """
 
@@ -36,6 +37,7 @@ class Sources:
     jitter: Float32[np.ndarray, "m"]
     shared: Float32[np.ndarray, "m"]
     turning: tuple[int, int]
+    weights: Float[np.ndarray, "k"]
     density: float
     contrast: tuple[float, ...] = (0.0,) * len(SCALES)
 
@@ -46,6 +48,7 @@ class Sources:
             "jitter": [round(value, 4) for value in self.jitter.tolist()],
             "shared": [round(value, 4) for value in self.shared.tolist()],
             "turning": self.turning,
+            "weights": [round(value, 4) for value in self.weights.tolist()],
             "density": self.density,
             "contrast": self.contrast,
         }
@@ -65,7 +68,8 @@ class Sources:
         rng = _rng(seed, 0, row, column)
         count = rng.poisson(self.density * CELL**2 * self._excess(seed, row, column))
         x, y = (CELL * (place + rng.random(count)) - 0.5 for place in (column, row))
-        marks = self.known[rng.integers(len(self.known), size=count)]
+        total = np.cumsum(self.weights)
+        marks = self.known[np.searchsorted(total, total[-1] * rng.random(count), side="right")]
         marks = marks + self.jitter * rng.standard_normal(marks.shape).astype(np.float32)
         marks = marks + self.shared * rng.standard_normal((count, 1)).astype(np.float32)
         return Strewn(x, y, self._turned(marks, rng.random(count)))
@@ -92,7 +96,8 @@ def sources_of(facts: dict[str, Any]) -> Sources:
     known = np.array([line.split() for line in facts["known"]], np.float32)
     jitter, shared = (np.array(facts[name], np.float32) for name in ("jitter", "shared"))
     first, second = facts["turning"]
-    return Sources(known, jitter, shared, (first, second), facts["density"], tuple(facts["contrast"]))
+    weights = np.array(facts["weights"])
+    return Sources(known, jitter, shared, (first, second), weights, facts["density"], tuple(facts["contrast"]))
 
 
 def _rng(seed: int, stream: int, row: int, column: int) -> np.random.Generator:

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,16 @@ def field(
 def _make(place: int, shared: tuple[str, str, Plan, list[int]]) -> int:
     """Make and write one of the missing tiles."""
     folder, with_, plan, missing = shared
-    painter, tile = painter_of(with_), plan.tile_at(missing[place])
+    painter, tile = _opened(with_, plan.hash), plan.tile_at(missing[place])
     flux = painter.pixels(plan.seed, tile.rows, tile.columns, plan.noise, plan.device)
     write_tile(Path(folder) / TILES / tile.name, flux, tile, plan, painter.info, painter.rms)
     return missing[place]
+
+
+@lru_cache(maxsize=1)
+def _opened(with_: str, _hash: str) -> Painter:
+    """The weights, once per process."""
+    return painter_of(with_)
 
 
 def write_index(made: TiledField) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,10 +17,10 @@ from skyloom.data.cutout import SurveyInfo
 from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed
 from skyloom.nn.deep_field import DeepField, DeepFieldConfig, marks_count
-from skyloom.nn.spatial_gan import SpatialGAN, SpatialGANConfig
+from skyloom.nn.spatial_gan import SelfEnsemble, SpatialGANConfig
 from skyloom.sky.noise_model import NoiseModel, noise_model_of
 from skyloom.sky.positional import unit_normal
-from skyloom.sky.scaling import Asinh, MinMax, scaling_of
+from skyloom.sky.scaling import Asinh, UnitRange, scaling_of
 from skyloom.sky.sources import Sources, on_grid, sources_of
 
 FACTS = "sky"
@@ -60,7 +59,7 @@ class Painter:
     recipe: str
     info: SurveyInfo
     rms: tuple[float, ...]
-    scaling: Asinh | MinMax
+    scaling: Asinh | UnitRange
     noise: NoiseModel | None
     sources: Sources | None
     halo: int
@@ -94,6 +93,7 @@ class Painter:
 
     def _light(self, seed: int, rows: range, columns: range, device: str) -> Float32[np.ndarray, "c h w"]:
         net: Any = self.on(device)
+        net = net.of(seed)
         down, across = net.windows(rows), net.windows(columns)
         inputs = [
             None if one is None
@@ -135,7 +135,6 @@ def _common(wanted: range, start: int) -> tuple[slice, slice]:
     return slice(first - wanted.start, last - wanted.start), slice(first - start, last - start)
 
 
-@lru_cache(maxsize=2)
 def painter_of(name: str | Path) -> Painter:
     """The painter of shipped weights or of a run directory; RequestError lists what there is."""
     try:
@@ -147,21 +146,26 @@ def painter_of(name: str | Path) -> Painter:
         raise RequestError(
             f"{name} was trained by the recipe {run.record['recipe']}, which makes no fields; there is {_there()}"
         )
+    return painter_with(run, facts, _net(run, len(SurveyInfo.from_json(facts["info"]).bands)))
+
+
+def painter_with(run: Run, facts: dict[str, Any], net: Any) -> Painter:
+    """The painter of a network in memory and of what is known of it."""
     info = SurveyInfo.from_json(facts["info"])
-    net = _net(run, len(info.bands))
     noise = None if facts["noise"] is None else noise_model_of(facts["noise"])
     sources = sources_of(facts["sources"]) if "sources" in facts else None
-    halo = -_pixels(net.windows(range(0, 1)), net.cell).start
+    one = net.of(0)
+    halo = -_pixels(one.windows(range(0, 1)), one.cell).start
     return Painter(
         run.name, run.hash, run.record["recipe"], info, tuple(facts["rms"]), scaling_of(facts["scaling"]), noise,
-        sources, halo, placed(net.to(memory_format=torch.channels_last)),
+        sources, halo, placed(net),
     )  # fmt: skip
 
 
 def _net(run: Run, bands: int) -> Any:
     kinds: dict[str, tuple[Any, Any]] = {
         "deep_field": (DeepField, DeepFieldConfig),
-        "spatial_gan": (SpatialGAN, SpatialGANConfig),
+        "spatial_gan": (SelfEnsemble, SpatialGANConfig),
     }
     net, config = kinds[run.record["recipe"]]
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in run.record["settings"]["net"].items()}

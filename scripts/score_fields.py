@@ -1,0 +1,232 @@
+"""Compare fields made by weights with pieces of the real field that no training saw; write scores.json and card.md.
+
+    python scripts/score_fields.py RUN PIECES [--where FILTER] [--fields 20] [--ship] [--figure FILE]
+
+PIECES : the survey of pieces (skyloom ingest … --catalogue grid) that RUN was trained on. Its held-out pieces, by
+position, are the real sky; each made field has as many pixels, and all are searched and measured alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from shipping import head, ship
+
+import skyloom as sl
+from skyloom.checkpoint import Run, open_run
+from skyloom.data.images import read_images
+from skyloom.infer.fields.painter import painter_of
+from skyloom.metrics.counts import (
+    STEP,
+    FieldSources,
+    Likeness,
+    completeness_limit,
+    field_sources,
+    likeness,
+    number_counts,
+    two_point,
+)
+from skyloom.metrics.spectra import noise_distance, power_distance
+from skyloom.recipes.known_sources import BRIGHT, LARGE
+from skyloom.recipes.lesson import splits_of
+from skyloom.report.drawing import PAPER, drawn, margins
+
+SEED = 100  # of the first field
+SURE = 20.0  # S/N of sources whose colours and sizes are compared
+RADII = np.array([8, 16, 32, 64, 128, 256.0])  # separations [pixel]
+
+
+def made_fields(run: Run, count: int, pieces: int, side: int, folder: Path) -> sl.Survey:
+    """Fields of as many pieces as the real sky has, as a survey of pieces."""
+    path = folder / f"{run.name}-fields.lance"
+    if path.exists():
+        return sl.open(path)
+    for number in range(count):
+        there = folder / f"{run.name}-field-{number}"
+        sl.field(there, run.path, (side, side * pieces), tile=side, seed=SEED + number)
+        sl.ingest(there, path, catalogue="grid", size=side)
+    return sl.open(path)
+
+
+def likenesses(real: FieldSources, fake: FieldSources, limits: dict[str, float]) -> list[Likeness]:
+    """Magnitudes to the limit of each band, colours and sizes of sure sources."""
+    found = []
+    for band, name in enumerate(real.bands):
+        ours, theirs = (one.magnitudes[:, band] for one in (real, fake))
+        found.append(likeness(name, ours[ours < limits[name]], theirs[theirs < limits[name]]))
+    sure = [one.where(one.snr > SURE) for one in (real, fake)]
+    for first in range(len(real.bands) - 1):
+        name = f"{real.bands[first]} − {real.bands[first + 1]}"
+        found.append(likeness(name, *(one.magnitudes[:, first] - one.magnitudes[:, first + 1] for one in sure)))
+    found.append(likeness("half-light radius", *(one.size for one in sure), unit="pixel"))
+    return found
+
+
+def facts_of(found: list[Likeness]) -> list[dict]:
+    return [
+        {"name": one.name, "apart": round(one.apart, 4), "p": float(f"{one.p:.3g}"), "shift": round(one.shift.value, 4),
+         "shift_error": round(one.shift.error, 4), "unit": one.shift.unit, "n": list(one.n)}
+        for one in found
+    ]  # fmt: skip
+
+
+def clustering(sources: FieldSources) -> dict:
+    found = two_point(sources.where(sources.snr > 10), RADII)
+    return {name: np.round(value, 4).tolist() for name, value in found._asdict().items()}
+
+
+def nearest(real: np.ndarray, fake: np.ndarray, window: int = 32, most: int = 600) -> dict:
+    """Is anything copied? Distance [rms per pixel] of patches about made sources to the nearest of the field learnt."""
+    ours, theirs = (one.reshape(len(one), -1) for one in (real[:most], fake[:most]))
+    across = np.sqrt(((theirs[:, None, :] - ours[None]) ** 2).mean(2)).min(1)
+    within = np.sqrt(((ours[:, None, :] - ours[None]) ** 2).mean(2))
+    np.fill_diagonal(within, np.inf)
+    return {
+        "made to learnt": round(float(np.median(across)), 4),
+        "learnt to learnt": round(float(np.median(within.min(1))), 4),
+        "smallest": round(float(across.min()), 4),
+        "smallest learnt": round(float(within.min()), 4),
+    }
+
+
+def patches(flux: np.ndarray, sources: FieldSources, rms: np.ndarray, side: int = 16) -> np.ndarray:
+    """Cutouts about sources in units of the noise, square root of the brighter ones."""
+    found = []
+    for piece, x, y in zip(sources.piece, np.rint(sources.x).astype(int), np.rint(sources.y).astype(int), strict=True):
+        if min(x, y) >= side and max(x, y) < flux.shape[-1] - side:
+            cut = flux[piece][:, y - side : y + side, x - side : x + side] / rms[:, None, None]
+            found.append(np.arcsinh(cut))
+    return np.array(found)
+
+
+def card(run: Run, scores: dict) -> str:
+    bands = ", ".join(scores["bands"])
+    lines = [
+        head(run, f"{scores['pieces_learnt']} pieces, the training side (80 %, by position) of"),
+        f"**Makes** sky of any size in {bands}, pixels of {scores['pixel_scale']} arcsec, with the survey's noise or any "
+        "share of it. Stars and galaxies that saturate or cover more than 2,500 pixels were not learnt and are not made.\n",
+        f"**Scores** of {scores['fields']} fields beside the {scores['pieces_held_out']} pieces held out: sources per Mpixel "
+        f"{scores['density']['made']:.0f} ± {scores['density']['made_error']:.0f} made, {scores['density']['held out']:.0f} ± "
+        f"{scores['density']['held_out_error']:.0f} held out, {scores['density']['learnt']:.0f} learnt from.\n",
+        "| distribution of | KS distance | p | median, made − real | n real, made | learnt beside held out: distance, p |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one, null in zip(scores["likeness"], scores["null"], strict=True):
+        lines.append(
+            f"| {one['name']} | {one['apart']:.3f} | {one['p']:.2g} | {one['shift']:+.3f} ± {one['shift_error']:.3f} "
+            f"{one['unit']} | {one['n'][0]}, {one['n'][1]} | {null['apart']:.3f}, {null['p']:.2g} |"
+        )
+    noise, power = scores["noise"], scores["power"]
+    lines += [
+        "",
+        f"Power of the sky's noise: {noise['value']:.3f} ± {noise['error']:.3f} dex from the real one's; of whole pieces: "
+        f"{power['value']:.3f} ± {power['error']:.3f} dex.",
+        f"Nearest patch of the field learnt from, median over sources [rms of a pixel, asinh]: {scores['nearest']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def paint(figure: Figure, scores: dict) -> None:
+    """Number counts of each band, and how sources cluster."""
+    names = scores["bands"]
+    columns = 5
+    axes = figure.subplots(2, columns).ravel()
+    for panel, name in zip(axes, names, strict=False):
+        one = scores["counts"][name]
+        middle = (np.array(one["edges"][1:]) + one["edges"][:-1]) / 2
+        for key, colour, words in (("held out", PAPER.ink, "real, held out"), ("made", PAPER.for_bands(3)[1], "made")):
+            density, error = (np.array(one[key][part]) for part in ("density", "error"))
+            seen = density > 0
+            panel.errorbar(
+                middle[seen], density[seen], error[seen], fmt="o-", ms=2.5, lw=0.9, color=colour, label=words
+            )
+        panel.axvline(scores["limits"][name], color=PAPER.faint, lw=0.8)
+        panel.set_yscale("log")
+        panel.set_title(name, fontsize=8)
+        panel.set_xlabel("AB mag", fontsize=7)
+    last = axes[len(names)]
+    for key, colour in (("learnt", PAPER.ink), ("made", PAPER.for_bands(3)[1])):
+        one = scores["clustering"][key]
+        last.errorbar(one["r"], one["w"], one["error"], fmt="o-", ms=2.5, lw=0.9, color=colour)
+    last.axhline(0, color=PAPER.faint, lw=0.8)
+    last.set_xscale("log")
+    last.set_title("w(r)", fontsize=8)
+    last.set_xlabel("pixel", fontsize=7)
+    axes[0].legend(fontsize=6)
+    axes[0].set_ylabel("sources / mag / Mpixel", fontsize=7)
+    for panel in axes:
+        panel.tick_params(labelsize=6)
+    margins(figure, 0.55, 0.35, 0.1, 0.25, wspace=0.35, hspace=0.5)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("pieces", type=Path)
+    parser.add_argument("--fields", type=int, default=20)
+    parser.add_argument("--ship", action="store_true")
+    parser.add_argument("--figure", type=Path)
+    asked = parser.parse_args()
+    run, survey = open_run(asked.run), sl.open(asked.pieces)
+    settings, painter = run.record["settings"], painter_of(asked.run)
+    bands = painter.info.band_names
+    passing = set(survey.table(["object_id"], settings["where"] or None)["object_id"].to_pylist())
+    ids = splits_of([survey], settings["seed"])[0].ids
+    learnt = [one for one in ids["train"] if one in passing]
+    held_out = [one for side in ("calibration", "test") for one in ids[side] if one in passing]
+    side = min(survey.info.shape)
+    fake = made_fields(run, asked.fields, len(held_out), side, run.path.parent)
+    limits_of = {"most_pixels": LARGE, "peak": BRIGHT}
+    real, past = (field_sources(survey, some, painter.rms, bands=bands, **limits_of) for some in (held_out, learnt))
+    made = field_sources(fake, fake.table(["object_id"])["object_id"].to_pylist(), painter.rms, **limits_of)
+    limits = {name: completeness_limit(past.magnitudes[:, band]) for band, name in enumerate(bands)}
+    counts = {}
+    for band, name in enumerate(bands):
+        edges = np.arange(limits[name] - 6, limits[name] + 1.01, STEP)
+        some = {"held out": real, "learnt": past, "made": made}
+        counts[name] = {"edges": edges.tolist()} | {
+            key: {
+                part: np.round(value, 3).tolist()
+                for part, value in number_counts(one.magnitudes[:, band], one.area / 1e6, edges)._asdict().items()
+                if part != "edges"
+            }
+            for key, one in some.items()
+        }
+    images = [
+        read_images(which, some, bands=bands).flux.numpy()
+        for which, some in (
+            (survey, held_out),
+            (survey, learnt),
+            (fake, fake.table(["object_id"])["object_id"].to_pylist()),
+        )
+    ]
+    per_field = np.bincount(made.piece // len(held_out), minlength=asked.fields) * 1e6 / (made.area / asked.fields)
+    rms = np.array(painter.rms)
+    scores = {
+        "bands": list(bands), "pixel_scale": painter.info.pixel_scale, "fields": asked.fields,
+        "pieces_learnt": len(learnt), "pieces_held_out": len(held_out), "limits": limits,
+        "density": {
+            "made": float(per_field.mean()), "made_error": float(per_field.std() / np.sqrt(asked.fields)),
+            "scatter": float(per_field.std()), "held out": 1e6 * len(real.x) / real.area,
+            "held_out_error": 1e6 * np.sqrt(len(real.x)) / real.area, "learnt": 1e6 * len(past.x) / past.area,
+        },
+        "likeness": facts_of(likenesses(real, made, limits)), "null": facts_of(likenesses(real, past, limits)),
+        "learnt": facts_of(likenesses(past, made, limits)), "counts": counts,
+        "clustering": {"held out": clustering(real), "learnt": clustering(past), "made": clustering(made)},
+        "noise": noise_distance(images[1], images[2])._asdict(), "power": power_distance(images[1], images[2])._asdict(),
+        "nearest": nearest(patches(images[1], past.where(past.snr > SURE), rms),
+                           patches(images[2], made.where(made.snr > SURE), rms)),
+    }  # fmt: skip
+    run.write_facts("scores", scores)
+    (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
+    if asked.figure:
+        drawn(lambda figure: paint(figure, scores), 7.1, 3.4, PAPER).savefig(asked.figure, dpi=200)
+    if asked.ship:
+        ship(run)
+
+
+if __name__ == "__main__":
+    main()
