@@ -61,8 +61,8 @@ def require(recipe: SpatialGANRecipe, survey: Survey) -> None:
     odd = [side for side in recipe.crops if side % recipe.net.cell]
     if odd or recipe.batch % recipe.net.packed:
         raise RequestError(
-    """RequestError, before any long work, for images smaller than the crops, or crops of no whole cells."""
-            f"{recipe.batch}"
+            f"crops must be multiples of {recipe.net.cell} and batch one of {recipe.net.packed}; got {recipe.crops} "
+            f"and {recipe.batch}"
         )
 
 
