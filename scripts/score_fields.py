@@ -1,6 +1,6 @@
 """Compare fields made by weights with pieces of the real field that no training saw; write scores.json and card.md.
 
-    python scripts/score_fields.py RUN PIECES [--where FILTER] [--fields 20] [--ship] [--figure FILE]
+    python scripts/score_fields.py RUN PIECES [--where FILTER] [--fields 20] [--ship] [--figure FILE] [--table FILE]
 
 PIECES : the survey of pieces (skyloom ingest … --catalogue grid) that RUN was trained on. Its held-out pieces, by
 position, are the real sky; each made field has as many pixels, and all are searched and measured alike.
@@ -17,6 +17,7 @@ from shipping import head, ship
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
+from skyloom.data.destination import write_whole
 from skyloom.data.images import read_images
 from skyloom.infer.fields.painter import painter_of
 from skyloom.metrics.counts import (
@@ -78,7 +79,7 @@ def clustering(sources: FieldSources) -> dict:
     return {name: np.round(value, 4).tolist() for name, value in found._asdict().items()}
 
 
-def nearest(real: np.ndarray, fake: np.ndarray, window: int = 32, most: int = 600) -> dict:
+def nearest(real: np.ndarray, fake: np.ndarray, most: int = 600) -> dict:
     """Is anything copied? Distance [rms per pixel] of patches about made sources to the nearest of the field learnt."""
     ours, theirs = (one.reshape(len(one), -1) for one in (real[:most], fake[:most]))
     across = np.sqrt(((theirs[:, None, :] - ours[None]) ** 2).mean(2)).min(1)
@@ -95,7 +96,8 @@ def nearest(real: np.ndarray, fake: np.ndarray, window: int = 32, most: int = 60
 def patches(flux: np.ndarray, sources: FieldSources, rms: np.ndarray, side: int = 16) -> np.ndarray:
     """Cutouts about sources in units of the noise, square root of the brighter ones."""
     found = []
-    for piece, x, y in zip(sources.piece, np.rint(sources.x).astype(int), np.rint(sources.y).astype(int), strict=True):
+    places = np.rint([sources.x, sources.y]).astype(int)
+    for piece, x, y in zip(sources.piece, *places, strict=True):
         if min(x, y) >= side and max(x, y) < flux.shape[-1] - side:
             cut = flux[piece][:, y - side : y + side, x - side : x + side] / rms[:, None, None]
             found.append(np.arcsinh(cut))
@@ -103,30 +105,42 @@ def patches(flux: np.ndarray, sources: FieldSources, rms: np.ndarray, side: int 
 
 
 def card(run: Run, scores: dict) -> str:
+    """The model card."""
     bands = ", ".join(scores["bands"])
     lines = [
         head(run, f"{scores['pieces_learnt']} pieces, the training side (80 %, by position) of"),
-        f"**Makes** sky of any size in {bands}, pixels of {scores['pixel_scale']} arcsec, with the survey's noise or any "
-        "share of it. Stars and galaxies that saturate or cover more than 2,500 pixels were not learnt and are not made.\n",
-        f"**Scores** of {scores['fields']} fields beside the {scores['pieces_held_out']} pieces held out: sources per Mpixel "
-        f"{scores['density']['made']:.0f} ± {scores['density']['made_error']:.0f} made, {scores['density']['held out']:.0f} ± "
-        f"{scores['density']['held_out_error']:.0f} held out, {scores['density']['learnt']:.0f} learnt from.\n",
-        "| distribution of | KS distance | p | median, made − real | n real, made | learnt beside held out: distance, p |",
+        f"**Makes** sky of any size in {bands}, pixels of {scores['pixel_scale']} arcsec, with the survey's noise or "
+        "any share of it. Stars and galaxies that saturate or cover more than 2,500 pixels are not made.\n",
+        f"**Scores** of {scores['fields']} fields beside the {scores['pieces_held_out']} pieces held out.\n",
+        *table(scores),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def table(scores: dict) -> list[str]:
+    """How alike the distributions are, and all that is one number."""
+    density = scores["density"]
+    lines = [
+        "| distribution of | KS distance | p | median, made − real | n real, made | two real skies: distance, p |",
         "|---|---|---|---|---|---|",
     ]
     for one, null in zip(scores["likeness"], scores["null"], strict=True):
+        shift = f"{one['shift']:+.3f} ± {one['shift_error']:.3f} {one['unit']}"
         lines.append(
-            f"| {one['name']} | {one['apart']:.3f} | {one['p']:.2g} | {one['shift']:+.3f} ± {one['shift_error']:.3f} "
-            f"{one['unit']} | {one['n'][0]}, {one['n'][1]} | {null['apart']:.3f}, {null['p']:.2g} |"
+            f"| {one['name']} | {one['apart']:.3f} | {one['p']:.2g} | {shift} | {one['n'][0]}, {one['n'][1]} | "
+            f"{null['apart']:.3f}, {null['p']:.2g} |"
         )
-    noise, power = scores["noise"], scores["power"]
-    lines += [
+    noise, power, near = scores["noise"], scores["power"], scores["nearest"]
+    return [
+        *lines,
         "",
-        f"Power of the sky's noise: {noise['value']:.3f} ± {noise['error']:.3f} dex from the real one's; of whole pieces: "
-        f"{power['value']:.3f} ± {power['error']:.3f} dex.",
-        f"Nearest patch of the field learnt from, median over sources [rms of a pixel, asinh]: {scores['nearest']}.",
+        f"Sources per Mpixel: {density['made']:.0f} ± {density['made_error']:.0f} made (fields of one seed scatter by "
+        f"{density['scatter']:.0f}), {density['held out']:.0f} ± {density['held_out_error']:.0f} held out, "
+        f"{density['learnt']:.0f} learnt from. Power of the sky's noise: {noise['value']:.3f} ± {noise['error']:.3f} "
+        f"dex from the real one's, of whole pieces {power['value']:.3f} ± {power['error']:.3f} dex. From a patch about a "
+        f"source to the nearest one learnt from [asinh of rms, per pixel]: median {near['made']:.3f} made, "
+        f"{near['learnt']:.3f} between those learnt from; least {near['least made']:.3f} and {near['least']:.3f}.",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def paint(figure: Figure, scores: dict) -> None:
@@ -169,6 +183,7 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=20)
     parser.add_argument("--ship", action="store_true")
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--table", type=Path)
     asked = parser.parse_args()
     run, survey = open_run(asked.run), sl.open(asked.pieces)
     settings, painter = run.record["settings"], painter_of(asked.run)
@@ -216,12 +231,14 @@ def main() -> None:
         "likeness": facts_of(likenesses(real, made, limits)), "null": facts_of(likenesses(real, past, limits)),
         "learnt": facts_of(likenesses(past, made, limits)), "counts": counts,
         "clustering": {"held out": clustering(real), "learnt": clustering(past), "made": clustering(made)},
-        "noise": noise_distance(images[1], images[2])._asdict(), "power": power_distance(images[1], images[2])._asdict(),
-        "nearest": nearest(patches(images[1], past.where(past.snr > SURE), rms),
-                           patches(images[2], made.where(made.snr > SURE), rms)),
+        "noise": noise_distance(*images)._asdict(), "power": power_distance(*images)._asdict(),
+        "nearest": nearest(patches(images[0], past.where(past.snr > SURE), rms),
+                           patches(images[1], made.where(made.snr > SURE), rms)),
     }  # fmt: skip
     run.write_facts("scores", scores)
     (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
+    if asked.table:
+        write_whole(asked.table, "\n".join(table(scores)) + "\n")
     if asked.figure:
         drawn(lambda figure: paint(figure, scores), 7.1, 3.4, PAPER).savefig(asked.figure, dpi=200)
     if asked.ship:

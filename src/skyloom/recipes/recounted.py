@@ -28,7 +28,7 @@ def recounted(painter: Painter, known: Sequence[Known], pieces: int) -> Sources:
     under other noise, and there are more unseen ones below. So the skies that are made are searched as the survey was,
     and each brightness is drawn more or less often, until both have as many of it.
     pieces : of SIDE × SIDE pixels that each round makes
-    Source: the ratio of Richardson 1972 and Lucy 1974, one bin at a time.
+    Source: Richardson 1972, JOSA 62, 55. We differ: a ratio for each bin by itself, without what leaks between them.
     """
     assert painter.sources is not None
     sources, bands = painter.sources, len(painter.info.bands)

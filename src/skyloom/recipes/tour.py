@@ -22,6 +22,8 @@ from skyloom.data.tables import write_table
 from skyloom.errors import StoreError
 from skyloom.infer.profiles import profile
 from skyloom.recipes.tour_galaxies import SHOWN, WEIGHTS, mended_chapter, simulated_chapter
+from skyloom.recipes.tour_skies import SIDE as SKY
+from skyloom.recipes.tour_skies import made_sky_chapter
 from skyloom.report.page import Step, concatenated, report
 
 LARGEST = 200  # galaxies that are measured
@@ -66,6 +68,9 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
         remarks.append(f"{SHOWN} galaxies")
     with diary.step("take a trail away"):
         more.append(mended_chapter(surveys[0], out, progress))
+    with diary.step("make a sky") as remarks:
+        more.append(made_sky_chapter(out, progress))
+        remarks.append(f"{SKY} × {SKY} pixels")
     paths = [*(survey.path for survey in surveys), table, learned]
     title = f"{LARGEST} galaxies in nine bands, measured by skyloom"
     with diary.step("report"):

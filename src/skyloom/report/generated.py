@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import NamedTuple
 
@@ -52,6 +53,37 @@ def quiz_chapter(real: Album, fake: Album, title: str, name: str, *, by: str = "
 def _spelled(n: int) -> str:
     words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
     return words[n] if n < len(words) else str(n)
+
+
+def sky_chapter(real: Album, fake: Album, sources: int, title: str, name: str, *, by: str) -> Chapter:
+    """A piece of real sky and a piece of made sky, as large, under one stretch. sources : found in the made one"""
+    height, width = fake.info.shape
+    said = (
+        f"{width} × {height} pixels of sky, made by {escape(by)} in {len(fake.info.bands)} bands; {sources:,} sources "
+        "are found in it by what finds those of the real sky. It could go on: any tile can be made alone, and fits."
+    )
+    shown = [_binned(album) for album in (real, fake)]
+    svg = page_svg(lambda sheet: draw_skies(sheet, *shown), 10.4, 5.4, name, "A real sky and a made one")
+    return Chapter(title, paragraph(said) + figure(svg, "Left: the real field. Right: the made one.", "drawn"))
+
+
+def draw_skies(sheet: Figure, real: Album, fake: Album) -> None:
+    """Two pictures side by side."""
+    panels = sheet.subplots(1, 2)
+    margins(sheet, 0.02, 0.02, right=0.02, top=0.28, wspace=0.02)
+    (ours,), (theirs,) = pictures(real, fake)
+    for axes, one, words in zip(panels, (ours, theirs), ("real", "made"), strict=True):
+        show(axes, one, sharp=True)
+        axes.set_title(words, fontsize=9.5, color=SCREEN.ink, pad=4)
+
+
+def _binned(album: Album) -> Album:
+    """Means of 2 × 2 pixels, which a page can show."""
+    (one,) = album.cutouts
+    c, h, w = one.flux.shape
+    flux = one.flux[:, : h // 2 * 2, : w // 2 * 2].reshape(c, h // 2, 2, w // 2, 2).mean((2, 4))
+    info = replace(album.info, shape=flux.shape[1:], pixel_scale=2 * (album.info.pixel_scale or 1.0))
+    return Album([replace(one, flux=flux, ivar=np.ones_like(flux), wcs=None)], info)
 
 
 def trail_chapter(trail: Trail, title: str, name: str, *, by: str = "") -> Chapter:
