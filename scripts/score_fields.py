@@ -134,11 +134,11 @@ def table(scores: dict) -> list[str]:
     return [
         *lines,
         "",
-        f"Sources per Mpixel: {density['made']:.0f} ± {density['made_error']:.0f} made (fields of one seed scatter by "
+        f"Sources per Mpixel: {density['made']:.0f} ± {density['made_error']:.0f} made (one field scatters by "
         f"{density['scatter']:.0f}), {density['held out']:.0f} ± {density['held_out_error']:.0f} held out, "
         f"{density['learnt']:.0f} learnt from. Power of the sky's noise: {noise['value']:.3f} ± {noise['error']:.3f} "
-        f"dex from the real one's, of whole pieces {power['value']:.3f} ± {power['error']:.3f} dex. From a patch about a "
-        f"source to the nearest one learnt from [asinh of rms, per pixel]: median {near['made']:.3f} made, "
+        f"dex from the real one's, of whole pieces {power['value']:.3f} ± {power['error']:.3f} dex. From a patch about "
+        f"a source to the nearest one learnt from [asinh of rms, per pixel]: median {near['made']:.3f} made, "
         f"{near['learnt']:.3f} between those learnt from; least {near['least made']:.3f} and {near['least']:.3f}.",
     ]
 
