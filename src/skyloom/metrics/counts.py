@@ -16,11 +16,12 @@ from skyloom.data.mosaic import Window
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError
 from skyloom.metrics.score import RESAMPLES, Score
-from skyloom.sky.detection import detect, elliptical_flux
+from skyloom.sky.detection import away_from, detect, elliptical_flux
 from skyloom.sky.photometry import magnitude
 
 STEP = 0.5  # of magnitude, in number counts
 RANDOMS = 20  # random positions per source
+AROUND = 1.3, 6.0  # what is about a source: so many radii of its isophote's area, and so many pixels more
 LEAST = 20  # sources of each side, below which nothing is said of them
 
 
@@ -90,8 +91,8 @@ def field_sources(
     """What `detect` finds in the mean S/N of all bands of pieces of a field, with its flux in each.
 
     bands : names, none for all; rms : of the sky per pixel, of each band, the same for real and made fields [flux]
-    most_pixels, peak : [pixel] and [rms of the mean S/N]; larger and brighter sources, and those whose isophote is cut,
-        are left out on both sides
+    most_pixels, peak : [pixel] and [rms of the mean S/N]; larger and brighter sources are left out on both sides, with
+        all that is about them (AROUND), and so are sources whose isophote is cut
     """
     images = read_images(survey, ids, bands=bands)
     chosen = [survey.info.bands[survey.info.index(name)] for name in (bands or survey.info.band_names)]
@@ -106,7 +107,12 @@ def field_sources(
         ]
         points = np.array([band.zero_point or 0.0 for band in chosen])
         table = sources.table
-        kept = (table["pixels"] <= most_pixels) & (table["peak"] <= peak) & ~table["is_cut"]
+        too_much = (table["pixels"] > most_pixels) | (table["peak"] > peak)
+        here = here & away_from(table[too_much], here.shape, AROUND)
+        rows, columns = (
+            np.clip(np.rint(table[axis]).astype(int), 0, side - 1) for axis, side in zip("yx", here.shape, strict=True)
+        )
+        kept = ~too_much & ~table["is_cut"] & here[rows, columns]
         brightness = magnitude(np.array(fluxes).T, points)
         found.append((table[kept], brightness[kept]))
         seen.append(here)

@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Float32
 from skyloom.data.detections import mean_signal
 from skyloom.data.images import ImageSet
 from skyloom.data.mosaic import Window
-from skyloom.sky.detection import detect, elliptical_flux
+from skyloom.metrics.counts import AROUND
+from skyloom.sky.detection import away_from, detect, elliptical_flux
 from skyloom.sky.grid import turn_matrix, turn_points
 from skyloom.sky.noise_model import NoiseModel
 from skyloom.sky.sources import CELL, Sources, Strewn, counts_contrast
@@ -21,7 +22,6 @@ SIZE = 2.7  # half-light radius whose mark is 0 [pixel]
 SHARP = 0.04  # share of the flux in the brightest pixel, whose mark is 0
 LARGE = 2500  # pixels of a source that is too large to be learnt from so few
 BRIGHT = 600.0  # brightest pixel of one that is too bright [rms]: saturated stars are among them
-AROUND = 1.3, 6.0  # radius that is left out about those: so many times that of their pixels, and so many pixels more
 LEFT_OUT = 0.3  # share of a window that may be left out
 FLUX_JITTER = 0.04  # σ by which the marks of all fluxes of a new source differ from a known one's: 8 % of a bright flux
 JITTER = (0.05, 0.1, 0.1, 0.1)  # and those of its size, shape and sharpness
@@ -29,6 +29,14 @@ JITTER = (0.05, 0.1, 0.1, 0.1)  # and those of its size, shape and sharpness
 
 class Known(NamedTuple):
     """sources : of one image; good : pixels to learn from"""
+
+    @property
+    def counted(self) -> Strewn:
+        """The sources that lie on pixels to learn from: what a density is counted of."""
+        places = zip((self.sources.y, self.sources.x), self.good.shape, strict=True)
+        rows, columns = (np.clip(np.rint(at).astype(int), 0, side - 1) for at, side in places)
+        here = self.good[rows, columns]
+        return Strewn(self.sources.x[here], self.sources.y[here], self.sources.marks[here])
 
     sources: Strewn
     good: Bool[np.ndarray, "h w"]
@@ -53,11 +61,7 @@ def _known(flux: Float32[np.ndarray, "c h w"], good: Bool[np.ndarray, "c h w"], 
         elliptical_flux(one / sigma, 1.0, fine, found)[0] for one, sigma, fine in zip(flux, rms, good, strict=True)
     ])  # fmt: skip
     left_out = (table["pixels"] > LARGE) | (table["peak"] > BRIGHT) | ~np.isfinite(fluxes).all(0)
-    usable = np.array(good.all(0))
-    y, x = np.ogrid[: usable.shape[0], : usable.shape[1]]
-    for source in table[left_out]:
-        radius = AROUND[0] * np.sqrt(source["pixels"] / np.pi) + AROUND[1]
-        usable &= np.hypot(x - source["x"], y - source["y"]) > radius
+    usable = good.all(0) & away_from(table[left_out], signal.shape, AROUND)
     kept = table[~left_out]
     return Known(Strewn(kept["x"], kept["y"], _marks(kept, fluxes[:, ~left_out])), usable)
 
@@ -96,7 +100,7 @@ def turned(sources: Strewn, k: int, size: int) -> Strewn:
 
 def population(found: Sequence[Known], bands: int) -> Sources:
     """The point process that the sources of some images are a draw of."""
-    known = np.concatenate([one.sources.marks for one in found])
+    known = np.concatenate([one.counted.marks for one in found])
     area = sum(int(one.good.sum()) for one in found)
     own = np.array([0.0] * (1 + bands) + list(JITTER), np.float32)
     shared = np.array([0.0] + [FLUX_JITTER] * bands + [0.0] * len(JITTER), np.float32)
@@ -115,7 +119,7 @@ def _counts(one: Known) -> Float[np.ndarray, "h w"]:
     """Sources in each whole cell, scaled to a whole one; NaN where less than half of it was good."""
     h, w = (side // CELL for side in one.good.shape)
     share = one.good[: h * CELL, : w * CELL].reshape(h, CELL, w, CELL).mean((1, 3))
-    down, across = ((place + 0.5) // CELL for place in (one.sources.y, one.sources.x))
+    down, across = ((place + 0.5) // CELL for place in (one.counted.y, one.counted.x))
     inside = (down < h) & (across < w)
     counts = np.zeros((h, w))
     np.add.at(counts, (down[inside].astype(int), across[inside].astype(int)), 1)

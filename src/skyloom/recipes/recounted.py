@@ -57,6 +57,6 @@ def _searched(painter: Painter, pieces: int, seed: int) -> list[Known]:
 
 def _density(known: Sequence[Known], edges: Float[np.ndarray, "e"], bands: int) -> Float[np.ndarray, "b"]:
     """Sources of each brightness per good pixel."""
-    marks = np.concatenate([one.sources.marks for one in known])
+    marks = np.concatenate([one.counted.marks for one in known])
     counts = np.bincount(np.digitize(brightness(marks, bands), edges), minlength=len(edges) + 1)
     return counts / sum(int(one.good.sum()) for one in known)

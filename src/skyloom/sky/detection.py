@@ -208,6 +208,16 @@ def elliptical_flux(
     return flux * at, error * at
 
 
+def away_from(table: np.ndarray, shape: tuple[int, ...], reach: tuple[float, float]) -> Bool[np.ndarray, "h w"]:
+    """True farther from each source than `reach`: so many times the radius of its isophote's area, and pixels more."""
+    away = np.ones(shape, bool)
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    for source in table:
+        radius = reach[0] * np.sqrt(source["pixels"] / np.pi) + reach[1]
+        away &= np.hypot(x - source["x"], y - source["y"]) > radius
+    return away
+
+
 def _ellipses(table: np.ndarray) -> tuple[np.ndarray, ...]:
     """Centre, semi-axes (no thinner than a pixel's own rms) and angle [rad], as sep wants them."""
     a, b = np.maximum(table["a"], 0.3), np.maximum(table["b"], 0.3)
