@@ -107,6 +107,6 @@ def pieces(tmp_path_factory) -> sl.Survey:
 
 
 @pytest.fixture(scope="session")
-def sky_run(pieces, tmp_path_factory):
-    """A painter of skies after six steps of training."""
+def field_run(pieces, tmp_path_factory):
+    """A painter of fields after six steps of training."""
     return sl.train("deep_field", pieces, tmp_path_factory.mktemp("skies") / "sky", size="smoke")

@@ -32,7 +32,7 @@ def middle(survey: sl.Survey) -> Album:
 
 def main() -> None:
     tour = Path(sys.argv[1])
-    (real,), (made,) = pictures(*(middle(sl.open(tour / name)) for name in ("real_sky.lance", "made_sky.lance")))
+    (real,), (made,) = pictures(*(middle(sl.open(tour / name)) for name in ("real_field.lance", "made_field.lance")))
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, 2)

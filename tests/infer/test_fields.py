@@ -22,8 +22,8 @@ from skyloom.infer.fields.painter import BLOCK, Painter, painter_of
 
 
 @pytest.fixture(scope="module")
-def painter(sky_run):
-    return painter_of(sky_run.path)
+def painter(field_run):
+    return painter_of(field_run.path)
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +31,8 @@ def _in_this_process(monkeypatch):
     monkeypatch.setattr(workers, "cores", lambda: 1)
 
 
-def make(folder, sky_run, shape=(300, 420), **options):
-    return sl.field(folder, sky_run.path, shape, **{"tile": 128, "seed": 3, **options})
+def make(folder, field_run, shape=(300, 420), **options):
+    return sl.field(folder, field_run.path, shape, **{"tile": 128, "seed": 3, **options})
 
 
 def pixels(made, rows=slice(0, 300), columns=slice(0, 420)):
@@ -69,22 +69,22 @@ def test_other_seeds_make_other_skies(painter):
     assert abs(np.corrcoef(one[0].ravel(), other[0].ravel())[0, 1]) < 0.1
 
 
-def test_same_arguments_same_bytes_in_any_order_and_by_any_process(sky_run, tmp_path, monkeypatch):
-    make(tmp_path / "one", sky_run)
+def test_same_arguments_same_bytes_in_any_order_and_by_any_process(field_run, tmp_path, monkeypatch):
+    make(tmp_path / "one", field_run)
     monkeypatch.setattr(workers, "cores", lambda: 2)
-    make(tmp_path / "two", sky_run)
+    make(tmp_path / "two", field_run)
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert len(digests(tmp_path / "one")) == 12
 
 
-def test_tiles_and_shape_do_not_change_a_pixel(sky_run, tmp_path):
-    small = make(tmp_path / "small", sky_run)
-    large = make(tmp_path / "large", sky_run, shape=(400, 450), tile=200)
+def test_tiles_and_shape_do_not_change_a_pixel(field_run, tmp_path):
+    small = make(tmp_path / "small", field_run)
+    large = make(tmp_path / "large", field_run, shape=(400, 450), tile=200)
     assert np.array_equal(pixels(small), pixels(large))
 
 
-def test_an_interrupted_field_goes_on_and_a_torn_tile_is_made_anew(sky_run, tmp_path):
-    make(tmp_path / "whole", sky_run)
+def test_an_interrupted_field_goes_on_and_a_torn_tile_is_made_anew(field_run, tmp_path):
+    make(tmp_path / "whole", field_run)
     shutil.copytree(tmp_path / "whole", tmp_path / "torn")
     tiles = tmp_path / "torn" / "tiles"
     (tiles / "tile_0000_0001.fits").unlink()
@@ -93,13 +93,13 @@ def test_an_interrupted_field_goes_on_and_a_torn_tile_is_made_anew(sky_run, tmp_
     flipped = bytearray((tiles / "tile_0002_0000.fits").read_bytes())
     flipped[len(flipped) // 2] ^= 1
     (tiles / "tile_0002_0000.fits").write_bytes(flipped)
-    made = make(tmp_path / "torn", sky_run)
+    made = make(tmp_path / "torn", field_run)
     assert made.new == 3
     assert digests(tmp_path / "torn") == digests(tmp_path / "whole")
-    assert make(tmp_path / "torn", sky_run).new == 0
+    assert make(tmp_path / "torn", field_run).new == 0
 
 
-def test_a_tile_that_cannot_be_written_leaves_nothing_behind(sky_run, tmp_path, monkeypatch):
+def test_a_tile_that_cannot_be_written_leaves_nothing_behind(field_run, tmp_path, monkeypatch):
     written = []
 
     def stop(hdus):
@@ -111,22 +111,22 @@ def test_a_tile_that_cannot_be_written_leaves_nothing_behind(sky_run, tmp_path, 
     sealed = files._sealed
     monkeypatch.setattr(files, "_sealed", stop)
     with pytest.raises(sl.SkyloomError, match="no space left"):
-        make(tmp_path / "field", sky_run)
+        make(tmp_path / "field", field_run)
     assert all(is_whole(path) for path in (tmp_path / "field" / "tiles").iterdir())
     monkeypatch.setattr(files, "_sealed", sealed)
-    assert make(tmp_path / "field", sky_run).new == 10
+    assert make(tmp_path / "field", field_run).new == 10
 
 
-def test_a_tile_tells_where_it_lies_what_it_is_and_who_made_it(sky_run, tmp_path):
-    made = make(tmp_path / "field", sky_run, centre=(150.0, 2.0))
-    painter = painter_of(sky_run.path)
+def test_a_tile_tells_where_it_lies_what_it_is_and_who_made_it(field_run, tmp_path):
+    made = make(tmp_path / "field", field_run, centre=(150.0, 2.0))
+    painter = painter_of(field_run.path)
     places = []
     for name, first in (("tile_0000_0000", (0, 0)), ("tile_0002_0003", (256, 384))):
         with fits.open(tmp_path / "field" / "tiles" / f"{name}.fits") as hdus:
             assert [hdu.header["BAND"] for hdu in hdus[1:]] == ["g", "r"]
             assert [hdu.header["MAGZERO"] for hdu in hdus[1:]] == [25.0, 26.0]
             assert {hdu.header["BUNIT"] for hdu in hdus[1:]} == {"count"}
-            assert hdus[0].header["WHASH"] == sky_run.hash
+            assert hdus[0].header["WHASH"] == field_run.hash
             assert hdus[0].header["SEED"] == 3
             places.append(WCS(hdus[1].header).pixel_to_world(200 - first[1], 100 - first[0]))
             stored = np.array([hdu.data for hdu in hdus[1:]])
@@ -139,8 +139,8 @@ def test_a_tile_tells_where_it_lies_what_it_is_and_who_made_it(sky_run, tmp_path
     assert made.field.plan.wcs(made.field.info).proj_plane_pixel_scales()[0].to_value("arcsec") == pytest.approx(0.25)
 
 
-def test_the_index_lists_every_tile(sky_run, tmp_path):
-    make(tmp_path / "field", sky_run)
+def test_the_index_lists_every_tile(field_run, tmp_path):
+    make(tmp_path / "field", field_run)
     index = json.loads((tmp_path / "field" / "index.json").read_text())
     assert len(index["tiles"]) == 12
     assert sum(one["shape"][0] * one["shape"][1] for one in index["tiles"]) == 300 * 420
@@ -156,18 +156,18 @@ def round_sources(painter, seed, rows, columns, device):
     return (300 * spots * np.array(painter.rms)[:, None, None]).astype(np.float32)
 
 
-def test_the_catalogue_finds_the_sources_that_were_put_in(sky_run, tmp_path, monkeypatch):
+def test_the_catalogue_finds_the_sources_that_were_put_in(field_run, tmp_path, monkeypatch):
     monkeypatch.setattr(Painter, "_light", round_sources)
-    made = make(tmp_path / "field", sky_run, shape=(500, 500))
+    made = make(tmp_path / "field", field_run, shape=(500, 500))
     found = pq.read_table(tmp_path / "field" / "catalogue.parquet")
     assert found.num_rows == made.sources
-    truth = painter_of(sky_run.path).sources.strewn(3, range(10, 490), range(10, 490))
+    truth = painter_of(field_run.path).sources.strewn(3, range(10, 490), range(10, 490))
     alone = cKDTree(np.column_stack([truth.x, truth.y])).query(np.column_stack([truth.x, truth.y]), 2)[0][:, 1] > 14
     tree = cKDTree(np.column_stack([found["x"], found["y"]]))
     apart, which = tree.query(np.column_stack([truth.x, truth.y])[alone])
     assert alone.sum() > 50
     assert (apart < 0.7).mean() > 0.97
-    for band, rms in zip("gr", painter_of(sky_run.path).rms, strict=True):
+    for band, rms in zip("gr", painter_of(field_run.path).rms, strict=True):
         assert np.median(found[f"flux_{band}"].to_numpy()[which]) == pytest.approx(300 * rms, rel=0.05)
     wcs = made.field.plan.wcs(made.field.info)
     ra, dec = wcs.wcs_pix2world(found["x"], found["y"], 0)
@@ -177,15 +177,15 @@ def test_the_catalogue_finds_the_sources_that_were_put_in(sky_run, tmp_path, mon
     assert len(seen) == pytest.approx(made.sources, rel=0.05)  # ingest measures the sky, the catalogue knows it
 
 
-def test_a_field_without_sources_has_an_empty_catalogue_and_no_cutouts(sky_run, tmp_path, monkeypatch):
+def test_a_field_without_sources_has_an_empty_catalogue_and_no_cutouts(field_run, tmp_path, monkeypatch):
     monkeypatch.setattr(Painter, "_light", lambda painter, seed, *sides: np.zeros((2, *map(len, sides[:2])), "f4"))
-    assert make(tmp_path / "field", sky_run, noise=0.2).sources == 0
+    assert make(tmp_path / "field", field_run, noise=0.2).sources == 0
     with pytest.raises(sl.SkyloomError, match="no source in it"):
         sl.ingest(tmp_path / "field", tmp_path / "seen.lance", size=32)
 
 
-def test_a_field_is_a_survey_in_pieces(sky_run, tmp_path):
-    made = make(tmp_path / "field", sky_run)
+def test_a_field_is_a_survey_in_pieces(field_run, tmp_path):
+    made = make(tmp_path / "field", field_run)
     survey = sl.ingest(tmp_path / "field", tmp_path / "pieces.lance", catalogue="grid", size=100)
     assert len(survey) == 12
     first = next(iter(survey.read()))
@@ -203,27 +203,27 @@ def test_a_field_is_a_survey_in_pieces(sky_run, tmp_path):
         ({"noise": float("nan")}, "0 or more"),
     ],
 )
-def test_what_cannot_be_made_is_refused_before_anything_is_written(sky_run, tmp_path, options, reason):
+def test_what_cannot_be_made_is_refused_before_anything_is_written(field_run, tmp_path, options, reason):
     with pytest.raises(RequestError, match=reason):
-        make(tmp_path / "field", sky_run, **options)
+        make(tmp_path / "field", field_run, **options)
     assert not (tmp_path / "field").exists()
 
 
-def test_a_disk_that_is_too_small_is_named_with_its_room(sky_run, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_named_with_its_room(field_run, tmp_path, monkeypatch):
     monkeypatch.setattr(making.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 10**9))
     with pytest.raises(RequestError, match=r"up to 9\d\.\d GB and the disk has 1\.0 GB"):
-        make(tmp_path / "field", sky_run, shape=(200_000, 200_000), tile=4096)
+        make(tmp_path / "field", field_run, shape=(200_000, 200_000), tile=4096)
 
 
-def test_another_field_or_folder_is_left_alone(sky_run, tmp_path):
-    make(tmp_path / "field", sky_run)
+def test_another_field_or_folder_is_left_alone(field_run, tmp_path):
+    make(tmp_path / "field", field_run)
     before = digests(tmp_path / "field")
     with pytest.raises(RequestError, match="holds another field: seed 3 there and 4 asked for"):
-        make(tmp_path / "field", sky_run, seed=4)
+        make(tmp_path / "field", field_run, seed=4)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(RequestError, match="is no field"):
-        make(tmp_path / "other", sky_run)
+        make(tmp_path / "other", field_run)
     assert digests(tmp_path / "field") == before
 
 

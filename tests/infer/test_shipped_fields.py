@@ -1,4 +1,4 @@
-"""The painter of skies that comes with skyloom, beside pieces of the real field that its training did not see."""
+"""The painter of fields that comes with skyloom, beside pieces of the real field that its training did not see."""
 
 import pytest
 

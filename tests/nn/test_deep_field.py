@@ -1,4 +1,4 @@
-"""Painters of skies: no pixel knows of an edge, and what they cost is what they say."""
+"""Painters of fields: no pixel knows of an edge, and what they cost is what they say."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Recipes that learn skies: what they are told of sources is right, and they go on where they stopped."""
+"""Recipes that learn fields: what they are told of sources is right, and they go on where they stopped."""
 
 import json
 
@@ -67,9 +67,9 @@ def test_sources_turn_with_the_image(k, angle):
     np.testing.assert_allclose(after.marks[0, -3:-1] / 0.4, expected, atol=0.02)
 
 
-def test_windows_show_the_light_where_they_tell_of_a_source(learnt, sky_run):
+def test_windows_show_the_light_where_they_tell_of_a_source(learnt, field_run):
     recipe = deep_field("smoke")
-    net = painter_of(sky_run.path).on("cpu")
+    net = painter_of(field_run.path).on("cpu")
     batch = next(windows_of(recipe, learnt, net, Asinh((3.0, 6.0)), 0))
     assert batch.images.shape == (4, 2, 32, 32)
     told = batch.told[1]  # places of 2 pixels
@@ -85,8 +85,8 @@ def test_windows_show_the_light_where_they_tell_of_a_source(learnt, sky_run):
         assert there.max() > 3 * batch.images[n, 0].median() + 0.5
 
 
-def test_a_batch_depends_on_its_number_alone(learnt, sky_run):
-    recipe, net = deep_field("smoke"), painter_of(sky_run.path).on("cpu")
+def test_a_batch_depends_on_its_number_alone(learnt, field_run):
+    recipe, net = deep_field("smoke"), painter_of(field_run.path).on("cpu")
     stream = windows_of(recipe, learnt, net, Asinh((3.0, 6.0)), 0)
     third = [next(stream) for _ in range(3)][2]
     again = next(windows_of(recipe, learnt, net, Asinh((3.0, 6.0)), 2))
@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(pieces, tmp_path, recip
         sl.train(recipe, pieces, tmp_path / "parts", size="smoke", progress=stop)
     parts = sl.train(recipe, pieces, tmp_path / "parts", size="smoke")
     assert parts.hash == whole.hash
-    assert parts.facts("sky") == whole.facts("sky")
+    assert parts.facts("field") == whole.facts("field")
 
 
 def test_a_published_sky_is_made_by_a_member_of_the_ensemble(pieces, tmp_path):
@@ -147,7 +147,7 @@ def test_what_is_no_field_in_pieces_is_refused(tiny_survey, pieces, tmp_path):
     assert not any((tmp_path / name / "weights.safetensors").exists() for name in "abc")
 
 
-def test_recounting_makes_up_for_sources_that_are_missing(learnt, sky_run, monkeypatch):
+def test_recounting_makes_up_for_sources_that_are_missing(learnt, field_run, monkeypatch):
     from dataclasses import replace
 
     from skyloom.infer.fields.painter import Painter
@@ -165,6 +165,6 @@ def test_recounting_makes_up_for_sources_that_are_missing(learnt, sky_run, monke
     monkeypatch.setattr(recounting, "ROUNDS", 2)
     sources = population(learnt.known, 2)
     half = replace(sources, density=sources.density / 2)
-    after = recounting.recounted(replace(painter_of(sky_run.path), sources=half), learnt.known, 4)
+    after = recounting.recounted(replace(painter_of(field_run.path), sources=half), learnt.known, 4)
     assert after.density == pytest.approx(sources.density, rel=0.3)
     assert json.loads(json.dumps(after.facts()))["density"] == after.density

@@ -19,7 +19,7 @@ from skyloom.errors import RequestError
 from skyloom.infer.fields.painter import painter_with
 from skyloom.metrics.spectra import sky_pixels
 from skyloom.nn.deep_field import DeepField, DeepFieldConfig, FieldCritic, marks_count
-from skyloom.objectives.skies import PaintedSky, SkyBatch
+from skyloom.objectives.fields import FieldBatch, PaintedField
 from skyloom.recipes.generators import Sample, read_side, require_alike, require_images
 from skyloom.recipes.known_sources import LEFT_OUT, Known, known_sources, population, turned
 from skyloom.recipes.lesson import Lesson, School, Size, seen
@@ -40,7 +40,7 @@ class DeepFieldRecipe(Sample):
     window : side of what is learnt from at once [pixel]
     soften : of the asinh, in units of the sky's rms in one pixel
     steps : in all; alone : of which so many are learnt without a critic
-    weight, steep : `objectives.skies`
+    weight, steep : `objectives.fields`
     learning_rate : of the network without a critic; with one it is a fifth of that; critic_rate : of the critic
     recount : pieces of sky made to count sources in, at the end, four times (`recipes.recounted`)
     start : weights to start from, a run or a name; empty for none
@@ -105,7 +105,7 @@ def pieces_of(recipe: Sample, school: School, sides: Sequence[str]) -> Pieces:
     """The pieces on these sides of the split, of one survey; RequestError for more, or for too few sources."""
     sets = read_side(recipe, school, sides)
     if len(sets) != 1:
-        raise RequestError(f"{len(sets)} surveys; a painter of skies learns from one")
+        raise RequestError(f"{len(sets)} surveys; a painter of fields learns from one")
     require_alike(sets, sets[0].images.flux.shape[1], 1)
     images = sets[0].images
     flux = images.flux.numpy()
@@ -136,17 +136,17 @@ def lesson(recipe: DeepFieldRecipe, school: School) -> Lesson:
         torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=(0.5, 0.99)),
         torch.optim.Adam(critic.parameters(), lr=recipe.critic_rate, betas=(0.0, 0.99)),
     )
-    contest = PaintedSky(net, critic, scaling, pieces.noise, recipe.alone, recipe.weight, recipe.steep)
+    contest = PaintedField(net, critic, scaling, pieces.noise, recipe.alone, recipe.weight, recipe.steep)
     update = contend(
         contest, optimisers, seed=recipe.seed, rates=rates_of(recipe), averages=[Average(average, exponential(0.998))]
     )
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
-        facts = sky_facts(recipe, pieces.images, scaling, pieces.noise)
+        facts = field_facts(recipe, pieces.images, scaling, pieces.noise)
         sources = population(pieces.known, pieces.bands)
         painter = painter_with(run, facts | {"sources": sources.facts()}, product)
-        run.write_facts("sky", facts | {"sources": recounted(painter, pieces.known, recipe.recount).facts()})
-        return {"sky": True}
+        run.write_facts("field", facts | {"sources": recounted(painter, pieces.known, recipe.recount).facts()})
+        return {"field": True}
 
     return Lesson(
         {"net": net, "critic": critic, "average": average, "optimiser": optimisers[0], "rival": optimisers[1]},
@@ -168,8 +168,8 @@ def rates_of(recipe: DeepFieldRecipe):
     return rates
 
 
-def sky_facts(recipe: Sample, images: ImageSet, scaling: Any, noise: NoiseModel | None) -> dict[str, Any]:
-    """What whoever loads the weights must know: written as sky.json."""
+def field_facts(recipe: Sample, images: ImageSet, scaling: Any, noise: NoiseModel | None) -> dict[str, Any]:
+    """What whoever loads the weights must know: written as field.json."""
     info = images.info
     bands = [info.bands[info.index(name)] for name in (recipe.bands or info.band_names)]
     return {
@@ -186,7 +186,7 @@ def sky_facts(recipe: Sample, images: ImageSet, scaling: Any, noise: NoiseModel 
 
 def windows_of(
     recipe: DeepFieldRecipe, pieces: Pieces, net: DeepField, scaling: Asinh, start: int
-) -> Iterator[SkyBatch]:
+) -> Iterator[FieldBatch]:
     """For ever: windows of the pieces, each under one of the 8 symmetries, and what is told of the sources about them.
 
     Batch k depends on the pieces, the recipe and k alone.
@@ -204,7 +204,7 @@ def windows_of(
             for level, places in enumerate(rows)
         ]  # fmt: skip
         images, good = (torch.from_numpy(np.stack([one[part] for one in drawn])) for part in (0, 1))
-        yield SkyBatch(images.contiguous(memory_format=torch.channels_last), good, told, rows, rows)
+        yield FieldBatch(images.contiguous(memory_format=torch.channels_last), good, told, rows, rows)
 
 
 def _window(

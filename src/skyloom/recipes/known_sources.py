@@ -1,4 +1,4 @@
-"""The sources of a survey's images, and what is said of each: the marks that a painter of skies is told."""
+"""The sources of a survey's images, and what is said of each: the marks that a painter of fields is told."""
 
 from __future__ import annotations
 

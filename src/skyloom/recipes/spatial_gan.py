@@ -17,8 +17,8 @@ from skyloom.data.images import ImageSet
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError
 from skyloom.nn.spatial_gan import PackedDiscriminator, SelfEnsemble, SpatialGAN, SpatialGANConfig
-from skyloom.objectives.skies import ImitatedSky
-from skyloom.recipes.deep_field import require_pieces, sky_facts
+from skyloom.objectives.fields import ImitatedField
+from skyloom.recipes.deep_field import field_facts, require_pieces
 from skyloom.recipes.generators import Sample, read_side
 from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.sky.scaling import UnitRange
@@ -80,7 +80,7 @@ def lesson(recipe: SpatialGANRecipe, school: School) -> Lesson:
         torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=(0.5, 0.999)),
         torch.optim.Adam(critic.parameters(), lr=recipe.learning_rate, betas=(0.5, 0.999)),
     )
-    update = contend(ImitatedSky(net, critic), optimisers, seed=recipe.seed, rates=lambda number: (1.0, 1.0))
+    update = contend(ImitatedField(net, critic), optimisers, seed=recipe.seed, rates=lambda number: (1.0, 1.0))
 
     def keep(run: Run, step: int) -> None:
         place, rest = divmod(recipe.steps - step, recipe.apart)
@@ -88,8 +88,8 @@ def lesson(recipe: SpatialGANRecipe, school: School) -> Lesson:
             follow(ensemble.members[config.members - 1 - place], net, 0.0)
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
-        run.write_facts("sky", sky_facts(recipe, images, scaling, None))
-        return {"sky": True}
+        run.write_facts("field", field_facts(recipe, images, scaling, None))
+        return {"field": True}
 
     return Lesson(
         {"net": net, "critic": critic, "average": ensemble, "optimiser": optimisers[0], "rival": optimisers[1]},

@@ -21,9 +21,9 @@ from skyloom.data.store import Survey
 from skyloom.data.tables import write_table
 from skyloom.errors import StoreError
 from skyloom.infer.profiles import profile
+from skyloom.recipes.tour_fields import SIDE as SKY
+from skyloom.recipes.tour_fields import made_field_chapter
 from skyloom.recipes.tour_galaxies import SHOWN, WEIGHTS, mended_chapter, simulated_chapter
-from skyloom.recipes.tour_skies import SIDE as SKY
-from skyloom.recipes.tour_skies import made_sky_chapter
 from skyloom.report.page import Step, concatenated, report
 
 LARGEST = 200  # galaxies that are measured
@@ -69,7 +69,7 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
     with diary.step("take a trail away"):
         more.append(mended_chapter(surveys[0], out, progress))
     with diary.step("make a sky") as remarks:
-        more.append(made_sky_chapter(out, progress))
+        more.append(made_field_chapter(out, progress))
         remarks.append(f"{SKY} × {SKY} pixels")
     paths = [*(survey.path for survey in surveys), table, learned]
     title = f"{LARGEST} galaxies in nine bands, measured by skyloom"

@@ -55,7 +55,7 @@ def _spelled(n: int) -> str:
     return words[n] if n < len(words) else str(n)
 
 
-def sky_chapter(real: Album, fake: Album, sources: int, title: str, name: str, *, by: str) -> Chapter:
+def field_chapter(real: Album, fake: Album, sources: int, title: str, name: str, *, by: str) -> Chapter:
     """A piece of real sky and a piece of made sky, as large, under one stretch. sources : found in the made one"""
     height, width = fake.info.shape
     said = (
@@ -63,11 +63,11 @@ def sky_chapter(real: Album, fake: Album, sources: int, title: str, name: str, *
         "are found in it by what finds those of the real sky. It could go on: any tile can be made alone, and fits."
     )
     shown = [_binned(album) for album in (real, fake)]
-    svg = page_svg(lambda sheet: draw_skies(sheet, *shown), 10.4, 5.4, name, "A real sky and a made one")
+    svg = page_svg(lambda sheet: draw_fields(sheet, *shown), 10.4, 5.4, name, "A real sky and a made one")
     return Chapter(title, paragraph(said) + figure(svg, "Left: the real field. Right: the made one.", "drawn"))
 
 
-def draw_skies(sheet: Figure, real: Album, fake: Album) -> None:
+def draw_fields(sheet: Figure, real: Album, fake: Album) -> None:
     """Two pictures side by side."""
     panels = sheet.subplots(1, 2)
     margins(sheet, 0.02, 0.02, right=0.02, top=0.28, wspace=0.02)

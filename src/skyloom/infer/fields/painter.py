@@ -23,12 +23,12 @@ from skyloom.sky.positional import unit_normal
 from skyloom.sky.scaling import Asinh, UnitRange, scaling_of
 from skyloom.sky.sources import Sources, on_grid, sources_of
 
-FACTS = "sky"
+FACTS = "field"
 BLOCK = 256  # side of the pieces that a network is called on [pixel]; another side may change the last bits
-SKY = 1000  # the first stream of the sky's noise, one per band; the streams below are those of the grids
+NOISE = 1000  # the first stream of the sky's noise, one per band; the streams below are those of the grids
 
 
-class SkyNet(Protocol):
+class FieldNet(Protocol):
     """A network that makes a window of sky from what lies on a few grids, coarse to fine.
 
     cell : side of a place of the coarsest grid [pixel]
@@ -118,7 +118,7 @@ class Painter:
 
     def _noise(self, seed: int, rows: range, columns: range, _device: str) -> Float32[np.ndarray, "c h w"]:
         assert self.noise is not None
-        return self.noise.drawn(lambda band, down, across: unit_normal(seed, SKY + band, down, across), rows, columns)
+        return self.noise.drawn(lambda band, down, across: unit_normal(seed, NOISE + band, down, across), rows, columns)
 
 
 def _pixels(grids: list[range], cell: int) -> range:

@@ -1,4 +1,4 @@
-"""What a painter of skies is told when it errs: by how much, and whether a critic saw it."""
+"""What a painter of fields is told when it errs: by how much, and whether a critic saw it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from skyloom.sky.scaling import Asinh
 RARELY = 4  # the critic is kept from growing steep at every RARELY-th step
 
 
-class SkyBatch(NamedTuple):
+class FieldBatch(NamedTuple):
     """images : scaled flux of a survey; good : 1 where a pixel counts; told : of each grid, of the sources
 
     rows, columns : windows of the grids, the same for all images
@@ -32,9 +32,9 @@ class SkyBatch(NamedTuple):
     rows: Sequence[range]
     columns: Sequence[range]
 
-    def to(self, device: torch.device) -> SkyBatch:
+    def to(self, device: torch.device) -> FieldBatch:
         told = [None if one is None else one.to(device) for one in self.told]
-        return SkyBatch(self.images.to(device), self.good.to(device), told, self.rows, self.columns)
+        return FieldBatch(self.images.to(device), self.good.to(device), told, self.rows, self.columns)
 
 
 class Made(NamedTuple):
@@ -45,7 +45,7 @@ class Made(NamedTuple):
 
 
 @dataclass
-class PaintedSky:
+class PaintedField:
     """The light of known sources, by squares; after `alone` steps also by what a critic says of it.
 
     weight : of the squares, in units of the mean square of the sky's noise, once there is a critic
@@ -61,7 +61,7 @@ class PaintedSky:
     steep: float = 1.0
     study: int = 150  # steps that the critic learns for before it is heard
 
-    def made(self, batch: SkyBatch) -> Made:
+    def made(self, batch: FieldBatch) -> Made:
         light = self.net(inputs_of(self.net, batch), batch.rows, batch.columns)
         return Made(light, self.scaling.scaled(self.scaling.flux(light) + self._noise(light)))
 
@@ -72,7 +72,7 @@ class PaintedSky:
         white = torch.randn(n, c, h + 2 * MARGIN, w + 2 * MARGIN).to(like)
         return rms * F.conv2d(white, kernel, groups=c)
 
-    def critic_losses(self, number: int, batch: SkyBatch, made: Made) -> dict[str, Tensor]:
+    def critic_losses(self, number: int, batch: FieldBatch, made: Made) -> dict[str, Tensor]:
         if number <= self.alone:
             return {}
         real, fake = batch.images * batch.good, (made.seen * batch.good).detach()
@@ -82,22 +82,22 @@ class PaintedSky:
             losses["steepness"] = RARELY * self.steep / 2 * steep
         return losses
 
-    def net_losses(self, number: int, batch: SkyBatch, made: Made) -> dict[str, Tensor]:
+    def net_losses(self, number: int, batch: FieldBatch, made: Made) -> dict[str, Tensor]:
         square = ((made.light - batch.images).square() * batch.good).sum() / batch.good.sum() / made.light.shape[1]
         if number <= self.alone + self.study:
             return {"squares": square}
         with torch.no_grad():
             real = self.critic(batch.images * batch.good)
         contest = pair_loss(self.critic(made.seen * batch.good), real)
-        return {"squares": self.weight * square / self.sky_square(), "contest": contest}
+        return {"squares": self.weight * square / self.noise_square(), "contest": contest}
 
-    def sky_square(self) -> float:
+    def noise_square(self) -> float:
         """Mean square of the sky's noise, scaled, as if it were small."""
         ratios = [rms / soft for rms, soft in zip(self.noise.rms, self.scaling.softening, strict=True)]
         return sum(ratio**2 for ratio in ratios) / len(ratios)
 
 
-def inputs_of(net: DeepField, batch: SkyBatch) -> list[Tensor | None]:
+def inputs_of(net: DeepField, batch: FieldBatch) -> list[Tensor | None]:
     """What is told of the sources, and fresh noise, on each grid."""
     inputs: list[Tensor | None] = []
     for told, (_, fresh), down, across in zip(batch.told, net.config.depths, batch.rows, batch.columns, strict=True):
@@ -109,7 +109,7 @@ def inputs_of(net: DeepField, batch: SkyBatch) -> list[Tensor | None]:
 
 
 @dataclass
-class ImitatedSky:
+class ImitatedField:
     """Pieces of a survey, noise and all, imitated from noise alone, as published.
 
     batch : scaled images (b, c, h, w), flipped; the net makes as many of the same size

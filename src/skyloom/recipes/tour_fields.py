@@ -13,7 +13,7 @@ from skyloom.data.mosaic import Target, cut, sky_meshes
 from skyloom.data.sample import read_field, read_sample
 from skyloom.data.store import Survey
 from skyloom.infer.fields.field import field
-from skyloom.report.generated import sky_chapter
+from skyloom.report.generated import field_chapter
 from skyloom.report.markup import Chapter
 from skyloom.report.sheets import Album
 
@@ -23,15 +23,15 @@ CORNER = 1300, 700  # first column and row of the real one: no saturated star, n
 Progress = Callable[[int, int | None, str], None]
 
 
-def made_sky_chapter(out: Path, progress: Progress | None) -> Chapter:
+def made_field_chapter(out: Path, progress: Progress | None) -> Chapter:
     """A field of SIDE × SIDE pixels beside a part of the real one. out : a folder"""
-    real = _real(out / "real_sky.lance")
-    for name in ("field", "made_sky.lance"):
+    real = _real(out / "real_field.lance")
+    for name in ("field", "made_field.lance"):
         shutil.rmtree(out / name, ignore_errors=True)
     made = field(out / "field", WEIGHTS, (SIDE, SIDE), tile=SIDE, seed=1, progress=progress)
-    fake = ingest(out / "field", out / "made_sky.lance", catalogue="grid", size=SIDE, progress=progress)
+    fake = ingest(out / "field", out / "made_field.lance", catalogue="grid", size=SIDE, progress=progress)
     ours, theirs = (Album([*survey.read()], survey.info) for survey in (real, fake))
-    return sky_chapter(ours, theirs, made.sources, "A sky without end", "sky", by=WEIGHTS)
+    return field_chapter(ours, theirs, made.sources, "A sky without end", "made-field", by=WEIGHTS)
 
 
 def _real(path: Path) -> Survey:
