@@ -109,4 +109,6 @@ def pieces(tmp_path_factory) -> sl.Survey:
 @pytest.fixture(scope="session")
 def field_run(pieces, tmp_path_factory):
     """A painter of fields after six steps of training."""
-    return sl.train("deep_field", pieces, tmp_path_factory.mktemp("skies") / "sky", size="smoke")
+    return sl.train(
+        "deep_field", pieces, tmp_path_factory.mktemp("skies") / "sky", size="smoke", settings={"recount": "0"}
+    )

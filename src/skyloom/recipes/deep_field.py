@@ -42,7 +42,7 @@ class DeepFieldRecipe(Sample):
     steps : in all; alone : of which so many are learnt without a critic
     weight, steep : `objectives.fields`
     learning_rate : of the network without a critic; with one it is a fifth of that; critic_rate : of the critic
-    recount : pieces of sky made to count sources in, at the end, four times (`recipes.recounted`)
+    recount : pieces of sky made to count sources in, at the end, four times (`recipes.recounted`); 0 for none
     start : weights to start from, a run or a name; empty for none
     """
 
@@ -145,7 +145,9 @@ def lesson(recipe: DeepFieldRecipe, school: School) -> Lesson:
         facts = field_facts(recipe, pieces.images, scaling, pieces.noise)
         sources = population(pieces.known, pieces.bands)
         painter = painter_with(run, facts | {"sources": sources.facts()}, product)
-        run.write_facts("field", facts | {"sources": recounted(painter, pieces.known, recipe.recount).facts()})
+        if recipe.recount:
+            sources = recounted(painter, pieces.known, recipe.recount)
+        run.write_facts("field", facts | {"sources": sources.facts()})
         return {"field": True}
 
     return Lesson(
