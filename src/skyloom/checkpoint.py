@@ -135,9 +135,9 @@ def open_run(name: str | Path) -> Run:
     return run
 
 
-def shipped() -> list[str]:
-    """Names of the weights that come with skyloom."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{RECIPE}"))
+def shipped(facts: str | None = None) -> list[str]:
+    """Names of the weights that come with skyloom. facts : only of those with `<facts>.json`, which says what for"""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{RECIPE if facts is None else f'{facts}.json'}"))
 
 
 def begin(path: Path, record: Mapping[str, Any]) -> Run:

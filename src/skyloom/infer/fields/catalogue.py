@@ -19,6 +19,7 @@ from skyloom.data.tiles.mosaic import TiledField, open_field
 from skyloom.data.workers import shared_out
 
 CATALOGUE = "catalogue.parquet"
+WORTH = 2  # windows that make it worth starting a process
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def catalogue(
     before = 0
     try:
         with pq.ParquetWriter(draft, schema) as writer:
-            found = shared_out(_found, len(windows), (str(made.folder), tuple(rms), windows), 1)
+            found = shared_out(_found, len(windows), (str(made.folder), tuple(rms), windows), WORTH)
             for done, targets in enumerate(found, 1):
                 rows = [_row(made.name, before + n, one) for n, one in enumerate(targets, 1)]
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))

@@ -22,6 +22,7 @@ from skyloom.infer.fields.catalogue import CATALOGUE, catalogue
 from skyloom.infer.fields.painter import BLOCK, Painter, painter_of
 
 INDEX = "index.json"
+WORTH = 2  # tiles that make it worth starting a process
 Progress = Callable[[int, int | None, str], None]
 
 
@@ -67,7 +68,7 @@ def field(
     missing = [number for number, one in enumerate(plan.tiles()) if not is_whole(folder / TILES / one.name)]
     total = plan.grid[0] * plan.grid[1]
     shared = (str(folder), str(with_), plan, missing)
-    for done, _ in enumerate(shared_out(_make, len(missing), shared, 1 if device == "cpu" else total), 1):
+    for done, _ in enumerate(shared_out(_make, len(missing), shared, WORTH if device == "cpu" else total), 1):
         if progress:
             progress(total - len(missing) + done, total, "tiles")
     made = open_field(folder)
