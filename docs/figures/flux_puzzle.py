@@ -47,7 +47,7 @@ ARMS = list(product(("l2", "l1"), (False, True)))  # the loss, and whether flux 
 SIDE = 20  # pixels
 NET = {"widths": "24,48", "learning_rate": "0.008", "warm": "100", "log_sigma_mean": "1.5", "steps": "1800"}
 DRAWN, STEPS = 300, 24  # galaxies per run, and the sampler's steps
-KNOWN, MADE, WALK = 800, 200, 60  # galaxies that the ideal network knows and makes, per seed, in so many steps
+KNOWN, MADE, WALK = 400, 100, 50  # galaxies that the ideal network knows and makes, per seed, in so many steps
 APERTURE = 7.5  # radius [pixel]
 
 
