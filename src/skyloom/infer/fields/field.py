@@ -55,7 +55,8 @@ def field(
     centre : ra and dec of the middle [deg]; made up, like the sky
     A pixel follows from the weights, the seed and its place, not from the shape or the tiles: a larger field of the
     same seed begins with the smaller one, and any tile can be made alone, by any process, in any order. On a CPU of
-    the same kind it is the same bit for bit; a GPU adds in another order, so that its last bits may differ. Call it again after an interruption: whole tiles are kept, a torn one is made anew.
+    the same kind it is the same bit for bit; a GPU adds in another order, so that its last bits may differ.
+    Call it again after an interruption: whole tiles are kept, a torn one is made anew.
     Raises RequestError, before any work, for weights that make no fields, shapes, tiles or noise that cannot be, too
     little room on the disk, or a folder that holds anything else.
     """
