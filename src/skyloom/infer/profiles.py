@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from skyloom import __version__
-from skyloom.checkpoint import open_run, shipped
+from skyloom.checkpoint import SHIPPED, Run, open_run, shipped
 from skyloom.data import store
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.data.profiles import Column, column_of, fields_of, keep_profiles
@@ -85,14 +85,15 @@ def engine_of(name: str | Path, info: SurveyInfo, bands: Sequence[int], *, anywa
     """The engine of a name, ready to measure; RequestError lists what there is, or says why it does not suit."""
     if name == "isophotes":
         return ISOPHOTES
+    makers = {"profile_decoder": decoded.measurer, "pix2prof": written.measurer}
     try:
         run = open_run(name)
     except RunError as fault:
+        there = [one for one in shipped() if Run(SHIPPED / one).record["recipe"] in makers]
         raise RequestError(
-            f"no engine {str(name)!r} to measure profiles with; there is {', '.join(('isophotes', *shipped()))}, or a "
-            f"run directory ({fault})"
+            f"no engine {str(name)!r} to measure profiles with; there is {', '.join(('isophotes', *there))}, or a run "
+            f"directory ({fault})"
         ) from fault
-    makers = {"profile_decoder": decoded.measurer, "pix2prof": written.measurer}
     recipe = run.record["recipe"]
     if recipe not in makers:
         raise RequestError(f"{name} was trained by the recipe {recipe}, which measures no profiles")
