@@ -22,6 +22,7 @@ from skyloom.report.sheets import Album, page_svg, pictures, quiz, quiz_figure, 
 BRIGHT = 3.0  # what counts as light, not sky [rms]
 LIMIT = 5.0  # ends of the colour scale of differences [rms]
 IDEAL = 2**0.5  # rms of the difference of two images of the same galaxy, in units of the noise of one
+BIN = 3  # pixels along each axis that are one in the picture of a field
 PANELS = ("as observed", "with a trail", "repaired")
 
 
@@ -78,11 +79,11 @@ def draw_fields(sheet: Figure, real: Album, fake: Album) -> None:
 
 
 def _binned(album: Album) -> Album:
-    """Means of 2 × 2 pixels, which a page can show."""
+    """Means of BIN × BIN pixels, which a page has room for."""
     (one,) = album.cutouts
-    c, h, w = one.flux.shape
-    flux = one.flux[:, : h // 2 * 2, : w // 2 * 2].reshape(c, h // 2, 2, w // 2, 2).mean((2, 4))
-    info = replace(album.info, shape=flux.shape[1:], pixel_scale=2 * (album.info.pixel_scale or 1.0))
+    c, (h, w) = len(one.flux), (side // BIN for side in one.flux.shape[1:])
+    flux = one.flux[:, : h * BIN, : w * BIN].reshape(c, h, BIN, w, BIN).mean((2, 4))
+    info = replace(album.info, shape=(h, w), pixel_scale=BIN * (album.info.pixel_scale or 1.0))
     return Album([replace(one, flux=flux, ivar=np.ones_like(flux), wcs=None)], info)
 
 
