@@ -156,6 +156,7 @@ def round_sources(painter, seed, rows, columns, device):
     return (300 * spots * np.array(painter.rms)[:, None, None]).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_catalogue_finds_the_sources_that_were_put_in(field_run, tmp_path, monkeypatch):
     monkeypatch.setattr(Painter, "_light", round_sources)
     made = make(tmp_path / "field", field_run, shape=(500, 500))

@@ -147,6 +147,7 @@ def test_what_is_no_field_in_pieces_is_refused(tiny_survey, pieces, tmp_path):
     assert not any((tmp_path / name / "weights.safetensors").exists() for name in "abc")
 
 
+@pytest.mark.slow
 def test_recounting_makes_up_for_sources_that_are_missing(learnt, field_run, monkeypatch):
     from dataclasses import replace
 
