@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32
 
 from skyloom.data.cutout import Band
 from skyloom.data.headers import wcs_of
@@ -57,6 +58,17 @@ def mean_signal(window: Window, sky: np.ndarray, rms: np.ndarray) -> tuple[np.nd
         signal = np.where(good, (window.flux - sky) / rms, 0)
     depth = good.sum(axis=0)
     return signal.sum(axis=0) / np.sqrt(np.maximum(depth, 1)), 1.0, depth > 0
+
+
+def searched(
+    flux: Float32[np.ndarray, "c h w"], good: Bool[np.ndarray, "c h w"], rms: Sequence[float]
+) -> tuple[Detections, Float[np.ndarray, "c n"], Bool[np.ndarray, "h w"]]:
+    """Sources of a sky-subtracted window of one noise per band, their flux in each, and which pixels were looked at."""
+    planes = np.array(rms)[:, None, None]
+    signal, unit, seen = mean_signal(Window(flux, good.astype(np.float32)), np.zeros_like(planes), planes)
+    found = detect(signal, unit, seen)
+    fluxes = [elliptical_flux(one, sigma, fine, found)[0] for one, sigma, fine in zip(flux, rms, good, strict=True)]
+    return found, np.array(fluxes), seen
 
 
 def fluxes_in_bands(

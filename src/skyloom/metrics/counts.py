@@ -10,13 +10,12 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from scipy.stats import ks_2samp
 
-from skyloom.data.detections import mean_signal
+from skyloom.data.detections import searched
 from skyloom.data.images import read_images
-from skyloom.data.mosaic import Window
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError
 from skyloom.metrics.score import RESAMPLES, Score
-from skyloom.sky.detection import away_from, detect, elliptical_flux
+from skyloom.sky.detection import away_from, pixels_of
 from skyloom.sky.photometry import magnitude
 
 STEP = 0.5  # of magnitude, in number counts
@@ -96,24 +95,17 @@ def field_sources(
     """
     images = read_images(survey, ids, bands=bands)
     chosen = [survey.info.bands[survey.info.index(name)] for name in (bands or survey.info.band_names)]
-    noise = np.array(rms)[:, None, None]
     found, seen = [], []
     for row, flux in enumerate(images.flux.numpy()):
         good = images.good(row).numpy() > 0
-        signal, unit, here = mean_signal(Window(flux, good.astype(np.float32)), np.zeros_like(noise), noise)
-        sources = detect(signal, unit, here)
-        fluxes = [
-            elliptical_flux(one, sigma, fine, sources)[0] for one, sigma, fine in zip(flux, rms, good, strict=True)
-        ]
+        sources, fluxes, here = searched(flux, good, rms)
         points = np.array([band.zero_point or 0.0 for band in chosen])
         table = sources.table
         too_much = (table["pixels"] > most_pixels) | (table["peak"] > peak)
         here = here & away_from(table[too_much], here.shape, AROUND)
-        rows, columns = (
-            np.clip(np.rint(table[axis]).astype(int), 0, side - 1) for axis, side in zip("yx", here.shape, strict=True)
-        )
+        rows, columns = pixels_of(table["x"], table["y"], here.shape)
         kept = ~too_much & ~table["is_cut"] & here[rows, columns]
-        brightness = magnitude(np.array(fluxes).T, points)
+        brightness = magnitude(fluxes.T, points)
         found.append((table[kept], brightness[kept]))
         seen.append(here)
     table = np.concatenate([one[0] for one in found])

@@ -20,7 +20,7 @@ from skyloom.infer.fields.painter import painter_with
 from skyloom.metrics.spectra import sky_pixels
 from skyloom.nn.deep_field import DeepField, DeepFieldConfig, FieldCritic, marks_count
 from skyloom.objectives.fields import FieldBatch, PaintedField
-from skyloom.recipes.generators import Sample, read_side, require_alike, require_images
+from skyloom.recipes.generators import Sample, info_learnt, read_side, require_alike, require_images
 from skyloom.recipes.known_sources import LEFT_OUT, Known, known_sources, population, turned
 from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.recipes.recounted import recounted
@@ -172,13 +172,8 @@ def rates_of(recipe: DeepFieldRecipe):
 
 def field_facts(recipe: Sample, images: ImageSet, scaling: Any, noise: NoiseModel | None) -> dict[str, Any]:
     """What whoever loads the weights must know: written as field.json."""
-    info = images.info
-    bands = [info.bands[info.index(name)] for name in (recipe.bands or info.band_names)]
     return {
-        "info": replace(
-            info, bands=tuple(bands), notes=(),
-            pixel_scale=None if info.pixel_scale is None else info.pixel_scale * recipe.bin,
-        ).to_json(),
+        "info": info_learnt(recipe, images).to_json(),
         "scaling": facts_of(scaling),
         "rms": list(noise.rms) if noise else images.noise.tolist(),
         "noise": None if noise is None else noise.facts(),

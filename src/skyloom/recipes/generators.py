@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skyloom.data.cutout import SurveyInfo
 from skyloom.data.images import ImageBatch, ImageSet, image_batches, read_images
 from skyloom.data.store import Survey
 from skyloom.errors import RecipeError, RequestError
@@ -126,19 +127,22 @@ def noise_of(sets: Sequence[Images]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.median([one.images.noise for one in sets], 0))
 
 
+def info_learnt(recipe: Sample, images: ImageSet) -> SurveyInfo:
+    """What the images that were learnt from are: their bands, their pixels after binning."""
+    info = images.info
+    bands = tuple(info.bands[info.index(name)] for name in (recipe.bands or info.band_names))
+    scale = None if info.pixel_scale is None else info.pixel_scale * recipe.bin
+    return replace(info, bands=bands, notes=(), pixel_scale=scale)
+
+
 def generator_facts(
     recipe: Sample, sets: Sequence[Images], scaling: Asinh | MinMax, sigmas: tuple[float, float]
 ) -> dict[str, Any]:
     """What whoever loads the weights must know: written as generator.json."""
-    info = sets[0].images.info
-    bands = [info.bands[info.index(name)] for name in (recipe.bands or info.band_names)]
     height, width = sets[0].images.flux.shape[-2:]
     light = torch.cat([one.images.flux[:JUDGED].sum((2, 3)) for one in sets])
     return {
-        "info": replace(
-            info, bands=tuple(bands), shape=(height, width), notes=(),
-            pixel_scale=None if info.pixel_scale is None else info.pixel_scale * recipe.bin,
-        ).to_json(),
+        "info": replace(info_learnt(recipe, sets[0].images), shape=(height, width)).to_json(),
         "noise": noise_of(sets),
         "scaling": facts_of(scaling),
         "sigmas": sigmas,

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from skyloom.data.detections import mean_signal
+from skyloom.data.detections import searched
 from skyloom.data.images import ImageSet
-from skyloom.data.mosaic import Window
 from skyloom.metrics.counts import AROUND
-from skyloom.sky.detection import away_from, detect, elliptical_flux
+from skyloom.sky.detection import away_from, pixels_of
 from skyloom.sky.grid import turn_matrix, turn_points
 from skyloom.sky.noise_model import NoiseModel
 from skyloom.sky.sources import CELL, Sources, Strewn, counts_contrast
@@ -30,16 +29,14 @@ JITTER = (0.05, 0.1, 0.1, 0.1)  # and those of its size, shape and sharpness
 class Known(NamedTuple):
     """sources : of one image; good : pixels to learn from"""
 
+    sources: Strewn
+    good: Bool[np.ndarray, "h w"]
+
     @property
     def counted(self) -> Strewn:
         """The sources that lie on pixels to learn from: what a density is counted of."""
-        places = zip((self.sources.y, self.sources.x), self.good.shape, strict=True)
-        rows, columns = (np.clip(np.rint(at).astype(int), 0, side - 1) for at, side in places)
-        here = self.good[rows, columns]
+        here = self.good[pixels_of(self.sources.x, self.sources.y, self.good.shape)]
         return Strewn(self.sources.x[here], self.sources.y[here], self.sources.marks[here])
-
-    sources: Strewn
-    good: Bool[np.ndarray, "h w"]
 
 
 def known_sources(images: ImageSet, noise: NoiseModel) -> list[Known]:
@@ -53,15 +50,10 @@ def known_sources(images: ImageSet, noise: NoiseModel) -> list[Known]:
 
 
 def _known(flux: Float32[np.ndarray, "c h w"], good: Bool[np.ndarray, "c h w"], rms: Float[np.ndarray, "c"]) -> Known:
-    planes = rms[:, None, None]
-    signal, unit, seen = mean_signal(Window(flux, good.astype(np.float32)), np.zeros_like(planes), planes)
-    found = detect(signal, unit, seen)
-    table = found.table
-    fluxes = np.array([
-        elliptical_flux(one / sigma, 1.0, fine, found)[0] for one, sigma, fine in zip(flux, rms, good, strict=True)
-    ])  # fmt: skip
+    found, fluxes, seen = searched(flux, good, rms.tolist())
+    table, fluxes = found.table, fluxes / rms[:, None]
     left_out = (table["pixels"] > LARGE) | (table["peak"] > BRIGHT) | ~np.isfinite(fluxes).all(0)
-    usable = good.all(0) & away_from(table[left_out], signal.shape, AROUND)
+    usable = good.all(0) & away_from(table[left_out], seen.shape, AROUND)
     kept = table[~left_out]
     return Known(Strewn(kept["x"], kept["y"], _marks(kept, fluxes[:, ~left_out])), usable)
 

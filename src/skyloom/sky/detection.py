@@ -204,7 +204,7 @@ def elliptical_flux(
     others = {"mask": ~good, "segmap": found.segmap, "seg_id": found.table["id"]}
     with np.errstate(invalid="ignore"):
         flux, error, _ = sep.sum_ellipse(signal, x, y, a, b, theta, found.table["reach"], subpix=5, err=1.0, **others)
-    at = unit[_pixels_of(found.table, image.shape)]
+    at = unit[pixels_of(found.table["x"], found.table["y"], image.shape)]
     return flux * at, error * at
 
 
@@ -224,9 +224,11 @@ def _ellipses(table: np.ndarray) -> tuple[np.ndarray, ...]:
     return table["x"], table["y"], a, b, np.clip(np.radians(table["theta"]), -np.pi / 2, np.pi / 2)
 
 
-def _pixels_of(table: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def pixels_of(
+    x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], shape: tuple[int, ...]
+) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """Row and column of the pixel that each centre falls on."""
-    rows, columns = (np.clip(np.rint(table[k]).astype(int), 0, n - 1) for k, n in zip("yx", shape, strict=True))
+    rows, columns = (np.clip(np.rint(at).astype(int), 0, side - 1) for at, side in zip((y, x), shape, strict=True))
     return rows, columns
 
 
@@ -238,7 +240,7 @@ def _photometry(table: np.ndarray, signal, good, segmap, unit) -> None:
     reach = table["reach"] = np.clip(np.nan_to_num(KRON * kron), *APERTURE)
     flux, error, _ = sep.sum_ellipse(signal, x, y, a, b, theta, reach, subpix=5, err=1.0, **others)
     table["half_light_radius"] = sep.flux_radius(signal, x, y, reach * a, 0.5, normflux=flux, subpix=5, **others)[0]
-    at = unit[_pixels_of(table, signal.shape)]
+    at = unit[pixels_of(x, y, signal.shape)]
     table["flux"], table["flux_error"] = flux * at, error * at
 
 

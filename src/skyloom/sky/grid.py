@@ -122,6 +122,12 @@ def _blend(clean, variance, part: np.float32, axis: int) -> tuple[np.ndarray, np
         return blended, stay**2 * variance[tuple(here)] + part**2 * variance[tuple(before)]
 
 
+def overlap(wanted: range, there: range) -> tuple[slice, slice]:
+    """Where two ranges of pixels meet: as a part of the one, and as a part of the other."""
+    first, last = max(wanted.start, there.start), min(wanted.stop, there.stop)
+    return slice(first - wanted.start, last - wanted.start), slice(first - there.start, last - there.start)
+
+
 def tiles(shape: Sequence[int], size: int, overlap: int = 0) -> list[tuple[int, int]]:
     """Corners (x0, y0) of the size × size tiles that cover an image (H, W), row by row.
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32
 
+from skyloom.sky.positional import ORIGIN
+
 CELL = 64  # side of the squares whose sources are drawn together [pixel]
 SCALES = (1, 2, 4, 8)  # sides of the squares that share a density, in CELLs
-ORIGIN = 1 << 31
 STREAM = 500  # of the seed: beside those of the noise
 
 

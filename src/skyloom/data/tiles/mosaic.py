@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from skyloom.data.source import Source
 from skyloom.data.tiles.files import read_tile
 from skyloom.data.tiles.plan import TILES, Plan, planned
 from skyloom.errors import RequestError, SourceError
+from skyloom.sky.grid import overlap
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class TiledField:
     folder: Path
     plan: Plan
     info: SurveyInfo
-    wcs: str | None = field(default=None)
+    wcs: str | None
 
     @property
     def file(self) -> str:
@@ -55,16 +56,10 @@ class TiledField:
         for down in range(rows.start // side, -(-rows.stop // side)):
             for across in range(columns.start // side, -(-columns.stop // side)):
                 tile = self.plan.tile_at(down * self.plan.grid[1] + across)
-                of_rows, to_rows = _common(rows, tile.rows)
-                of_columns, to_columns = _common(columns, tile.columns)
+                to_rows, of_rows = overlap(range(rows.start, rows.stop), tile.rows)
+                to_columns, of_columns = overlap(range(columns.start, columns.stop), tile.columns)
                 flux[:, to_rows, to_columns] = read_tile(self.folder / TILES / tile.name, of_rows, of_columns)
         return Window(flux, np.ones_like(flux))
-
-
-def _common(wanted: slice, there: range) -> tuple[slice, slice]:
-    """The part of a tile that is wanted, and where in the window it goes."""
-    first, last = max(wanted.start, there.start), min(wanted.stop, there.stop)
-    return slice(first - there.start, last - there.start), slice(first - wanted.start, last - wanted.start)
 
 
 def open_field(folder: str | Path) -> TiledField:

@@ -18,6 +18,7 @@ from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed
 from skyloom.nn.deep_field import DeepField, DeepFieldConfig, marks_count
 from skyloom.nn.spatial_gan import SelfEnsemble, SpatialGANConfig
+from skyloom.sky.grid import overlap
 from skyloom.sky.noise_model import NoiseModel, noise_model_of
 from skyloom.sky.positional import unit_normal
 from skyloom.sky.scaling import Asinh, UnitRange, scaling_of
@@ -86,8 +87,9 @@ class Painter:
         out = np.empty((len(self.info.bands), len(rows), len(columns)), np.float32)
         for top in range(rows.start // BLOCK * BLOCK, rows.stop, BLOCK):
             for left in range(columns.start // BLOCK * BLOCK, columns.stop, BLOCK):
-                block = make(seed, range(top, top + BLOCK), range(left, left + BLOCK), device)
-                (to_rows, of_rows), (to_columns, of_columns) = _common(rows, top), _common(columns, left)
+                down, across = range(top, top + BLOCK), range(left, left + BLOCK)
+                (to_rows, of_rows), (to_columns, of_columns) = overlap(rows, down), overlap(columns, across)
+                block = make(seed, down, across, device)
                 out[:, to_rows, to_columns] = block[:, of_rows, of_columns]
         return out
 
@@ -129,12 +131,6 @@ def _pixels(grids: list[range], cell: int) -> range:
     )
 
 
-def _common(wanted: range, start: int) -> tuple[slice, slice]:
-    """Where a block that starts there lies in a range, and which part of the block that is."""
-    first, last = max(wanted.start, start), min(wanted.stop, start + BLOCK)
-    return slice(first - wanted.start, last - wanted.start), slice(first - start, last - start)
-
-
 def painter_of(name: str | Path) -> Painter:
     """The painter of shipped weights or of a run directory; RequestError lists what there is."""
     try:
@@ -146,7 +142,7 @@ def painter_of(name: str | Path) -> Painter:
         raise RequestError(
             f"{name} was trained by the recipe {run.record['recipe']}, which makes no fields; there is {_there()}"
         )
-    return painter_with(run, facts, _net(run, len(SurveyInfo.from_json(facts["info"]).bands)))
+    return painter_with(run, facts, _net(run, len(facts["rms"])))
 
 
 def painter_with(run: Run, facts: dict[str, Any], net: Any) -> Painter:
