@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from skyloom.data.destination import write_whole
+from skyloom.data.destination import drafted, write_whole
 from skyloom.errors import RunError
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -177,14 +176,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(tensors, draft)
-        draft.replace(path)
+        with drafted(path) as draft:
+            save_file(tensors, draft)
     except OSError as fault:
         raise RunError(f"{path} cannot be written: {fault}; free some space and run the same command again") from fault
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _single(tensor: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from skyloom.errors import StoreError
@@ -18,11 +20,18 @@ def require_place(path: Path) -> None:
         raise StoreError(f"{path} cannot be written: the folder is read-only; choose another")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """The file is the old one or the new one, never half of either."""
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A path beside it to write to, which takes its place when all went well: the old file or the new, never half."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8")
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The file is the old one or the new one, never half of either."""
+    with drafted(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
@@ -16,6 +15,7 @@ from jaxtyping import Float32
 
 from skyloom import __version__
 from skyloom.data.cutout import SurveyInfo
+from skyloom.data.destination import drafted
 from skyloom.data.tiles.plan import Plan, Tile
 from skyloom.errors import SourceError
 
@@ -58,16 +58,13 @@ def write_tile(
         if band.psf_fwhm is not None:
             hdu.header["PSF_FWHM"] = (band.psf_fwhm, "[arcsec] of the survey that was learnt from")
         hdus.append(hdu)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        _sealed(fits.HDUList(hdus)).writeto(draft, overwrite=True)
-        draft.replace(path)
+        with drafted(path) as draft:
+            _sealed(fits.HDUList(hdus)).writeto(draft, overwrite=True)
     except OSError as fault:
         raise SourceError(
             path, f"it cannot be written: {fault}", "free some space and run the same command again"
         ) from fault
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _sealed(hdus: fits.HDUList) -> fits.HDUList:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float64
 
+from skyloom.data.destination import drafted
 from skyloom.data.detections import cores, targets_in
 from skyloom.data.fields import KEY
 from skyloom.data.mosaic import Target
@@ -42,22 +42,17 @@ def catalogue(
     One window after another, on all cores; no more than a few of them are held.
     """
     path = made.folder / CATALOGUE
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     windows = list(cores(made))
     schema = pa.schema([*_columns(made)]).with_metadata({KEY: made.info.to_json().encode()})
     before = 0
-    try:
-        with pq.ParquetWriter(draft, schema) as writer:
-            found = shared_out(_found, len(windows), (str(made.folder), tuple(rms), windows), WORTH)
-            for done, targets in enumerate(found, 1):
-                rows = [_row(made.name, before + n, one) for n, one in enumerate(targets, 1)]
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-                before += len(rows)
-                if progress:
-                    progress(done, len(windows), "catalogue")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with drafted(path) as draft, pq.ParquetWriter(draft, schema) as writer:
+        found = shared_out(_found, len(windows), (str(made.folder), tuple(rms), windows), WORTH)
+        for done, targets in enumerate(found, 1):
+            rows = [_row(made.name, before + n, one) for n, one in enumerate(targets, 1)]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            before += len(rows)
+            if progress:
+                progress(done, len(windows), "catalogue")
     return path
 
 
