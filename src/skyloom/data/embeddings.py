@@ -43,9 +43,7 @@ def column_of(name: str) -> str:
 def embedding_names(survey: Survey) -> list[str]:
     """Names of the embeddings that a survey holds, as its columns spell them."""
     columns = set(survey.column_names)
-    return sorted(
-        name.removeprefix(PREFIX) for name in columns if name.startswith(PREFIX) and name + HASHES in columns
-    )
+    return sorted(name.removeprefix(PREFIX) for name in columns if name.startswith(PREFIX) and name + HASHES in columns)
 
 
 def keep_embeddings(
@@ -54,8 +52,8 @@ def keep_embeddings(
     """The same survey with these vectors in its column `embedding_<name>`.
 
     Vectors of the same weights that other objects have already stay; those of other weights are dropped.
-    Raises CatalogueError for ids that are not in the survey, come twice, or are not as many as the vectors; RequestError
-    for a name that is no plain identifier.
+    Raises CatalogueError for ids that are not in the survey, come twice, or are not as many as the vectors;
+    RequestError for a name that is no plain identifier.
     """
     column, vectors = column_of(name), np.asarray(vectors, np.float32)
     if vectors.ndim != 2 or len(vectors) != len(ids) or not np.isfinite(vectors).all():
@@ -98,8 +96,8 @@ def read_embeddings(
     found = _read(survey, column, where)
     if hash is not None and len(found.ids) and found.hash != hash:
         raise RequestError(
-            f"the column {column} of {survey.path.name} comes from other weights ({found.hash[:12]}) than {name} is now "
-            f"({hash[:12]}); run skyloom embed {survey.path.name} --with {name} again"
+            f"the column {column} of {survey.path.name} comes from other weights ({found.hash[:12]}) than {name} is "
+            f"now ({hash[:12]}); run skyloom embed {survey.path.name} --with {name} again"
         )
     return Embeddings(name, found.hash, found.ids, found.vectors)
 
