@@ -31,7 +31,7 @@ PUBLISHED = 87_040  # side of the thesis' largest field [pixel]
 
 
 def made(weights: str, side: int, folder: Path) -> tuple[float, float, float, int]:
-    """Wall and CPU seconds, peak resident memory of all processes together [GB], bytes on the disk."""
+    """Wall and CPU seconds, peak memory of all processes together [GB], bytes on the disk."""
     place = folder / f"field-{side}"
     shutil.rmtree(place, ignore_errors=True)
     command = [sys.executable, "-m", "skyloom", "field", str(place), "--with", weights, "--shape", f"{side}x{side}"]
@@ -40,7 +40,7 @@ def made(weights: str, side: int, folder: Path) -> tuple[float, float, float, in
     peak = 0.0
     while job.poll() is None:
         peak = max(peak, resident(job.pid))
-        time.sleep(0.05)
+        time.sleep(0.1)
     wall, after = time.perf_counter() - started, os.times()
     if job.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
@@ -51,13 +51,14 @@ def made(weights: str, side: int, folder: Path) -> tuple[float, float, float, in
 
 
 def resident(pid: int) -> float:
-    """Resident memory of a process and its children [GB]; 0 where /proc does not say."""
+    """Memory of a process and its children [GB], pages that they share counted once; 0 where /proc does not say."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9 + sum(resident(int(child)) for child in children)
+    own = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return own / 1e6 + sum(resident(int(child)) for child in children)
 
 
 def network_alone(weights: str) -> tuple[Timing, Timing]:

@@ -51,7 +51,9 @@ def test_a_window_is_the_same_bit_for_bit_whatever_else_is_made(painter):
 
 def test_blocks_are_what_one_run_of_the_network_gives(painter):
     rows, columns = range(BLOCK, 3 * BLOCK), range(0, 2 * BLOCK)
-    at_once = painter._light(3, rows, columns, "cpu")
+    net = painter.on("cpu").of(3)
+    laid = painter._laid(net, 3, net.windows(rows), net.windows(columns))
+    at_once = painter._painted(net, laid, rows, columns, "cpu")
     in_blocks = painter.light(3, rows, columns)
     np.testing.assert_allclose(in_blocks, at_once, rtol=0, atol=1e-6 * np.abs(at_once).max())
 
@@ -179,7 +181,7 @@ def test_the_catalogue_finds_the_sources_that_were_put_in(field_run, tmp_path, m
 
 
 def test_a_field_without_sources_has_an_empty_catalogue_and_no_cutouts(field_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(Painter, "_light", lambda painter, seed, *sides: np.zeros((2, *map(len, sides[:2])), "f4"))
+    monkeypatch.setattr(Painter, "light", lambda painter, seed, *sides: np.zeros((2, *map(len, sides[:2])), "f4"))
     assert make(tmp_path / "field", field_run, noise=0.2).sources == 0
     with pytest.raises(sl.SkyloomError, match="no source in it"):
         sl.ingest(tmp_path / "field", tmp_path / "seen.lance", size=32)

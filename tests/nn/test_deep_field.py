@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from skyloom.nn.deep_field import DeepField, DeepFieldConfig, FieldCritic
+from skyloom.nn.deep_field import COLOUR, SHAPE, SIZE, DeepField, DeepFieldConfig, EqualConv, FieldCritic, stressed
 from skyloom.nn.spatial_gan import PackedDiscriminator, SpatialGAN, SpatialGANConfig
 from skyloom.recipes.deep_field import deep_field
 
-SMALL = DeepFieldConfig(bands=2, marks=3, widths=(6, 5, 4), told=(0, 1), noisy=(1, 2), fresh=2)
+SMALL = DeepFieldConfig(bands=2, widths=(6, 5, 4), told=(0, 1), noisy=(1, 2), fresh=2)
 
 
 def field_net():
@@ -55,6 +55,24 @@ def test_a_window_is_a_part_of_a_larger_one(net, top, left, height, width):
     np.testing.assert_allclose(whole[there], part, rtol=0, atol=2e-6 * np.abs(whole).max())
 
 
+def test_colours_and_shapes_are_told_louder_than_they_are_and_nothing_else_is():
+    rng = np.random.default_rng(0)
+    before, marks, after = 4, SMALL.marks, 3
+    said = rng.normal(size=before + marks + 2 + after)
+    heard = stressed(SMALL.bands, before, after).numpy() @ said
+    fluxes, shape = slice(before + 1, before + 1 + SMALL.bands), slice(before + 1 + SMALL.bands, before + marks)
+    assert heard[fluxes].mean() == pytest.approx(said[fluxes].mean())
+    np.testing.assert_allclose(np.diff(heard[fluxes]), COLOUR * np.diff(said[fluxes]), rtol=1e-5)
+    np.testing.assert_allclose(heard[shape] / said[shape], [SIZE, SHAPE, SHAPE, 1], rtol=1e-5)
+    same = np.r_[: before + 1, before + marks : len(said)]
+    np.testing.assert_allclose(heard[same], said[same])
+    conv = EqualConv(len(said), 5, 1, stress=stressed(SMALL.bands, before, after))
+    plain = EqualConv(len(said), 5, 1)
+    plain.load_state_dict(conv.state_dict())
+    told = (torch.from_numpy(numbers).float()[None, :, None, None] for numbers in (said, heard))
+    torch.testing.assert_close(conv(next(told)), plain(next(told)), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("first", range(4))
 def test_windows_of_the_field_net_may_begin_at_any_pixel(first):
     net = field_net()
@@ -65,7 +83,7 @@ def test_windows_of_the_field_net_may_begin_at_any_pixel(first):
 
 @pytest.mark.parametrize(
     ("net", "most"),
-    [(DeepField(DeepFieldConfig(marks=8)), 70e3), (SpatialGAN(SpatialGANConfig()), 251e3)],
+    [(DeepField(DeepFieldConfig()), 70e3), (SpatialGAN(SpatialGANConfig()), 251e3)],
     ids=["deep_field", "spatial_gan"],
 )
 def test_the_cost_of_a_pixel_is_what_torch_counts(net, most):
@@ -90,7 +108,7 @@ def test_the_published_generator_costs_what_its_reference_does():
 @pytest.mark.parametrize("bands", [3, 9])
 def test_every_size_is_below_70_kflop_a_pixel(size, bands):
     config = deep_field(size).net
-    net = DeepField(DeepFieldConfig(bands, bands + 5, config.widths, config.told, config.noisy, config.fresh))
+    net = DeepField(DeepFieldConfig(bands, config.widths, config.told, config.noisy, config.fresh))
     assert net.flop_per_pixel() <= 70e3
 
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import sep
 
-from skyloom.sky.detection import central_and_neighbours, detect, neighbours, segment, stellar_fwhm, stellar_radius
+from skyloom.sky.detection import (
+    USUAL_ROOM,
+    central_and_neighbours,
+    detect,
+    neighbours,
+    segment,
+    stellar_fwhm,
+    stellar_radius,
+)
 
 SIDE = 400
 GOOD = np.ones((SIDE, SIDE), bool)
@@ -135,6 +143,14 @@ def test_an_image_all_of_which_is_bright_is_one_source_and_neither_hangs_nor_fai
     for image in (np.full((256, 256), 100.0), 50 + 100 * rng.normal(0, 1, (256, 256))):
         segmap = segment(image, 1.0, np.ones(image.shape, bool))
         assert segmap.max() >= 1
+
+
+def test_more_detected_pixels_than_sep_usually_holds_are_found_too():
+    light = np.zeros((700, 700))
+    light[20:680, 20:680] = 10.0
+    assert (light > 0).sum() > USUAL_ROOM
+    found = detect(light, 1.0, np.ones(light.shape, bool))
+    assert len(found.table) == 1 and found.table["pixels"][0] >= (light > 0).sum()
 
 
 def test_a_large_field_does_not_slow_down_the_small_ones_after_it():

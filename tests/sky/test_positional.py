@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.stats import kstest, norm
 
-from skyloom.sky.positional import unit_normal
+from skyloom.sky.positional import ORIGIN, unit_normal
 
 PLACES = st.integers(-1000, 1000)
 
@@ -29,12 +29,17 @@ def test_seeds_and_streams_are_independent():
     assert all(abs(np.corrcoef(first, other)[0, 1]) < 4 / 80 for other in others)
 
 
-def test_the_numbers_are_those_of_philox_through_the_inverse_of_scipy():
-    from scipy.stats import norm
-
-    from skyloom.sky.positional import ORIGIN
-
+def test_the_numbers_are_those_of_philox_turned_as_box_and_muller_did():
     key = np.random.SeedSequence([5, 2]).generate_state(2, np.uint64)
-    raw = np.random.Philox(key=key, counter=(7 + ORIGIN) << 128).advance(ORIGIN // 4).random_raw(8)
-    expected = norm.ppf(((raw >> np.uint64(11)) + 0.5) / 2**53)
-    np.testing.assert_allclose(unit_normal(5, 2, range(7, 8), range(8))[0, 0], expected, rtol=1e-9)
+    raw = np.random.Philox(key=key, counter=(7 + ORIGIN) << 128).advance(ORIGIN // 8).random_raw(4)
+    share, turn = ((part + 0.5) / 2**32 for part in (raw & np.uint64(2**32 - 1), raw >> np.uint64(32)))
+    radius = np.sqrt(-2 * np.log(share))
+    expected = np.stack([radius * np.cos(2 * np.pi * turn), radius * np.sin(2 * np.pi * turn)], 1).ravel()
+    np.testing.assert_allclose(unit_normal(5, 2, range(7, 8), range(8))[0, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_tails_are_those_of_a_normal():
+    noise = unit_normal(2, 0, range(1500), range(1500)).ravel()
+    for limit in (3, 4, 5):
+        expected = len(noise) * 2 * norm.sf(limit)
+        assert abs((abs(noise) > limit).sum() - expected) < 4 * np.sqrt(expected) + 1

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float32
 from scipy.ndimage import maximum_filter
 
 from skyloom.data.cutout import Band, Cutout, SurveyInfo
-from skyloom.data.detections import describe, fluxes_in_bands
+from skyloom.data.detections import described, fluxes_in_bands, targets_of
 from skyloom.data.headers import open_fits, read_pixels
 from skyloom.data.mosaic import Target, Window, cut, grid_targets, sky_meshes
 from skyloom.data.source import Source
@@ -249,7 +249,7 @@ def find_sources(field: Field, rms: Float32[np.ndarray, "c h w"]) -> tuple[list[
     photometry = fluxes_in_bands(window, np.zeros(len(rms)), rms, found, field.bands)
     photometry["in_bad_strip"] = _in_bad_strip(found.table)
     photometry["in_halo"] = in_halo
-    return describe(field, found.table, photometry), found
+    return targets_of(field, described(field, found.table, photometry)), found
 
 
 def _in_bad_strip(table: np.ndarray) -> Bool[np.ndarray, "n"]:

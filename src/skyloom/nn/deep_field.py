@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 SLOPE = 0.2  # of the leaky rectifiers
 EMPTY = 1e-4  # added to variances
+COLOUR, SIZE, SHAPE = 10.0, 3.0, 5.0  # by how much more sources are told apart by these than they differ
 
 
 @dataclass(frozen=True)
 class DeepFieldConfig:
-    """bands : of the light; marks : numbers that say what a source is
+    """bands : of the light
 
     widths : channels of each grid, coarse to fine; each grid is twice as fine as the one before, the last one's places
         are pixels
@@ -30,12 +31,16 @@ class DeepFieldConfig:
     """
 
     bands: int = 3
-    marks: int = 8
     widths: tuple[int, ...] = (48, 64, 48, 32, 16)
     told: tuple[int, ...] = (0, 1, 2, 3)
     noisy: tuple[int, ...] = (1, 2, 3)
     fresh: int = 2
     critic: tuple[int, ...] = (32, 64, 128, 128)
+
+    @property
+    def marks(self) -> int:
+        """Numbers that say what a source is: that it is there, one per band, size, two of ellipticity, sharpness."""
+        return self.bands + 5
 
     @property
     def cell(self) -> int:
@@ -49,9 +54,19 @@ class DeepFieldConfig:
         return tuple(((self.marks + 2) * (k in self.told), self.fresh * (k in self.noisy)) for k in grids)
 
 
-def marks_count(bands: int) -> int:
-    """Marks of a source: for being there, one per band, size, two for the ellipticity, sharpness."""
-    return bands + 5
+def stressed(bands: int, before: int, after: int) -> Float[Tensor, "n n"]:
+    """What channels become before a convolution: `before` of them, those of sources, and `after`.
+
+    Sources differ in brightness far more than in colour or shape, and squares of errors say so: a network that is told
+    of them as they are is late to learn what is worth little, and paints every source in the mean colour. So colours
+    (each band's mark less the mean of all) are told COLOUR times as large, sizes SIZE times, and shapes SHAPE times.
+    """
+    matrix = torch.eye(before + bands + 7 + after)
+    marks = slice(before + 1, before + 1 + bands)
+    matrix[marks, marks] += (COLOUR - 1) * (torch.eye(bands) - 1 / bands)
+    for place, factor in enumerate((SIZE, SHAPE, SHAPE), marks.stop):
+        matrix[place, place] = factor
+    return matrix
 
 
 class EqualConv(nn.Module):
@@ -60,15 +75,25 @@ class EqualConv(nn.Module):
     Source: Karras et al. 2018, arXiv:1710.10196, §4.1.
     """
 
-    def __init__(self, into: int, out: int, size: int, stride: int = 1, padding: int = 0, gain: float = math.sqrt(2)):
+    stress: Tensor | None
+
+    def __init__(
+        self, into: int, out: int, size: int, stride: int = 1, padding: int = 0, gain: float = math.sqrt(2),
+        stress: Float[Tensor, "i i"] | None = None,
+    ):  # fmt: skip
+        """stress : which sums of its channels the convolution sees in place of them"""
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out, into, size, size))
         self.bias = nn.Parameter(torch.zeros(out))
         self.scale = gain / math.sqrt(into * size**2)
         self.stride, self.padding = stride, padding
+        self.register_buffer("stress", stress, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
+        weight = self.weight * self.scale
+        if self.stress is not None:
+            weight = torch.einsum("oihw,ij->ojhw", weight, self.stress)
+        return F.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
 class DeepField(nn.Module):
@@ -83,8 +108,10 @@ class DeepField(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        into = [above + sum(depth) for above, depth in zip((0, *widths), config.depths, strict=False)]
-        self.first = nn.ModuleList(EqualConv(n, width, 3) for n, width in zip(into, widths, strict=True))
+        self.first = nn.ModuleList(
+            EqualConv(above + told + fresh, width, 3, stress=stressed(config.bands, above, fresh) if told else None)
+            for above, (told, fresh), width in zip((0, *widths), config.depths, widths, strict=False)
+        )
         self.second = nn.ModuleList(EqualConv(width, width, 3) for width in widths)
         self.light = EqualConv(widths[-1], config.bands, 1, gain=0.3)
 
@@ -119,8 +146,8 @@ class DeepField(nn.Module):
                 )
                 x = x[..., top : top + len(down), left : left + len(across)]
             x = fresh if x is None else x if fresh is None else torch.cat([x, fresh], 1)
-            x = F.leaky_relu(self.first[level](x), SLOPE)
-            x = F.leaky_relu(self.second[level](x), SLOPE)
+            x = F.leaky_relu_(self.first[level](x), SLOPE)
+            x = F.leaky_relu_(self.second[level](x), SLOPE)
         return self.light(x)
 
     def flop_per_pixel(self) -> float:

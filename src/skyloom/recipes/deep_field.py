@@ -18,7 +18,7 @@ from skyloom.data.store import Survey
 from skyloom.errors import RequestError
 from skyloom.infer.fields.painter import painter_with
 from skyloom.metrics.spectra import sky_pixels
-from skyloom.nn.deep_field import DeepField, DeepFieldConfig, FieldCritic, marks_count
+from skyloom.nn.deep_field import DeepField, DeepFieldConfig, FieldCritic
 from skyloom.objectives.fields import FieldBatch, PaintedField
 from skyloom.recipes.generators import Sample, info_learnt, read_side, require_alike, require_images
 from skyloom.recipes.known_sources import LEFT_OUT, Known, known_sources, population, turned
@@ -122,7 +122,7 @@ def pieces_of(recipe: Sample, school: School, sides: Sequence[str]) -> Pieces:
 def lesson(recipe: DeepFieldRecipe, school: School) -> Lesson:
     """The painter, its critic, and pieces of the field in memory."""
     pieces = pieces_of(recipe, school, ("train",))
-    config = replace(recipe.net, bands=pieces.bands, marks=marks_count(pieces.bands))
+    config = replace(recipe.net, bands=pieces.bands)
     scaling = Asinh(tuple(recipe.soften * rms for rms in pieces.noise.rms))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)

@@ -28,6 +28,7 @@ EXTENDED_SNR = 20.0  # the least S/N at which that is said
 OUTSHONE = 10.0  # flux, over a source's own, of a neighbour whose light it may be a piece of
 
 USUAL_ROOM = sep.get_extract_pixstack()  # detected pixels that sep holds unless told otherwise
+MORE_ROOM = 8  # times as many, if those of an image do not fit
 _ROOM = Lock()
 
 COLUMNS = np.dtype(
@@ -174,15 +175,25 @@ def _room_for(pixels: int) -> Iterator[None]:
 
 
 def _extract(signal, good, threshold: float, min_area: int, deblend: float) -> tuple[np.ndarray, np.ndarray]:
-    """sep's table and map; where it runs out of room to deblend, connected regions are left whole."""
+    """sep's table and map; where it runs out of room to deblend, connected regions are left whole.
+
+    Room is given for more detected pixels only when those of this image do not fit.
+    """
     options = {"mask": ~good, "minarea": min_area, "segmentation_map": True}
-    with _room_for(2 * signal.size + 10_000):
+    how = {"deblend_cont": deblend}
+    room, most = USUAL_ROOM, 2 * signal.size + 10_000
+    while True:
         try:
-            found, segmap = sep.extract(signal, threshold, deblend_cont=deblend, **options)
+            with _room_for(room):
+                found, segmap = sep.extract(signal, threshold, **how, **options)
+            break
         except Exception as error:  # sep raises nothing narrower
-            if "deblending overflow" not in str(error):
+            if "pixel buffer full" in str(error) and room < most:
+                room = min(MORE_ROOM * room, most)
+            elif "deblending overflow" in str(error) and how["deblend_cont"] < 1:
+                how = {"deblend_nthresh": 1, "deblend_cont": 1.0}
+            else:
                 raise
-            found, segmap = sep.extract(signal, threshold, deblend_nthresh=1, deblend_cont=1.0, **options)
     segmap[~good] = 0  # sep smooths the image first, and so lets sources spread over bad pixels
     return found, segmap
 

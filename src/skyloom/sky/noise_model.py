@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,16 +27,10 @@ class NoiseModel:
     rms: tuple[float, ...]
     kernel: tuple[tuple[tuple[float, ...], ...], ...]
 
-    def drawn(
-        self, white: Callable[[int, range, range], np.ndarray], rows: range, columns: range
-    ) -> Float32[np.ndarray, "c h w"]:
-        """Noise of every band in a window [flux]. white : (band, rows, columns) to (1, h, w) unit white noise"""
-        wide = [range(side.start - MARGIN, side.stop + MARGIN) for side in (rows, columns)]
-        out = np.empty((len(self.rms), len(rows), len(columns)), np.float32)
-        for band, (rms, kernel) in enumerate(zip(self.rms, self.kernel, strict=True)):
-            plane = white(band, *wide)[0].astype(np.float32)
-            out[band] = rms * fftconvolve(plane, np.array(kernel, np.float32), mode="valid")  # even: no need to flip
-        return out
+    def seen(self, band: int, white: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+        """Noise of a band [flux], of unit white noise that is MARGIN pixels wider on each side."""
+        kernel = np.array(self.kernel[band], np.float32)  # even: no need to flip it
+        return np.float32(self.rms[band]) * fftconvolve(white, kernel, mode="valid")
 
     def only(self, bands: list[int]) -> NoiseModel:
         """The noise of some bands."""

@@ -59,7 +59,7 @@ class TiledField:
                 to_rows, of_rows = overlap(range(rows.start, rows.stop), tile.rows)
                 to_columns, of_columns = overlap(range(columns.start, columns.stop), tile.columns)
                 flux[:, to_rows, to_columns] = read_tile(self.folder / TILES / tile.name, of_rows, of_columns)
-        return Window(flux, np.ones_like(flux))
+        return Window(flux, np.broadcast_to(np.float32(1), flux.shape))
 
 
 def open_field(folder: str | Path) -> TiledField:

@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 from jaxtyping import Float64
 
 from skyloom.data.destination import drafted
-from skyloom.data.detections import cores, targets_in
+from skyloom.data.detections import FLAGS, cores, found_in
 from skyloom.data.fields import KEY
-from skyloom.data.mosaic import Target
 from skyloom.data.tiles.mosaic import TiledField, open_field
 from skyloom.data.workers import shared_out
 
 CATALOGUE = "catalogue.parquet"
 WORTH = 2  # windows that make it worth starting a process
+MEMORY = 250_000_000  # of a window in each process [byte]
+OVERLAP = 128  # of windows; no source that was learnt is as large [pixel]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Even:
 
     def over(self, rows: slice, columns: slice) -> tuple[Float64[np.ndarray, "h w"], Float64[np.ndarray, "h w"]]:
         shape = rows.stop - rows.start, columns.stop - columns.start
-        return np.zeros(shape), np.full(shape, self.rms)
+        return np.broadcast_to(0.0, shape), np.broadcast_to(self.rms, shape)
 
 
 def catalogue(
@@ -42,27 +43,25 @@ def catalogue(
     One window after another, on all cores; no more than a few of them are held.
     """
     path = made.folder / CATALOGUE
-    windows = list(cores(made))
+    windows = list(cores(made, MEMORY, OVERLAP))
     schema = pa.schema([*_columns(made)]).with_metadata({KEY: made.info.to_json().encode()})
     before = 0
     with drafted(path) as draft, pq.ParquetWriter(draft, schema) as writer:
         found = shared_out(_found, len(windows), (str(made.folder), tuple(rms), windows), WORTH)
-        for done, targets in enumerate(found, 1):
-            rows = [_row(made.name, before + n, one) for n, one in enumerate(targets, 1)]
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-            before += len(rows)
+        for done, columns in enumerate(found, 1):
+            count = len(columns["x"])
+            ids = [f"{made.name}-{before + n:07d}" for n in range(1, count + 1)]
+            unknown = dict.fromkeys(("ra", "dec"), np.full(count, np.nan)) if made.wcs is None else {}
+            writer.write_table(pa.table({"object_id": ids, **unknown, **columns}).select(schema.names).cast(schema))
+            before += count
             if progress:
                 progress(done, len(windows), "catalogue")
     return path
 
 
-def _found(place: int, shared: tuple[str, tuple[float, ...], list[tuple[slice, slice]]]) -> list[Target]:
+def _found(place: int, shared: tuple[str, tuple[float, ...], list[tuple[slice, slice]]]) -> dict[str, np.ndarray]:
     folder, rms, windows = shared
-    return targets_in(open_field(folder), [Even(one) for one in rms], *windows[place])
-
-
-def _row(name: str, number: int, one: Target) -> dict:
-    return {"object_id": f"{name}-{number:07d}", "ra": one.ra, "dec": one.dec, **one.columns}
+    return found_in(open_field(folder), [Even(one) for one in rms], *windows[place], OVERLAP)
 
 
 def _columns(made: TiledField) -> list[pa.Field]:
@@ -70,9 +69,8 @@ def _columns(made: TiledField) -> list[pa.Field]:
     for band in made.bands:
         numbers += [f"flux_{band.name}", f"flux_error_{band.name}"]
         numbers += [f"mag_{band.name}"] if band.zero_point is not None else []
-    flags = ["is_star", "is_extended", "is_saturated", "is_blended", "is_fragment", "is_cut"]
     return [
         pa.field("object_id", pa.string()),
         *(pa.field(one, pa.float64()) for one in numbers),
-        *(pa.field(one, pa.bool_()) for one in flags),
+        *(pa.field(one, pa.bool_()) for one in FLAGS),
     ]

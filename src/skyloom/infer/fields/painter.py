@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from skyloom.checkpoint import Run, open_run, shipped
 from skyloom.data.cutout import SurveyInfo
 from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed
-from skyloom.nn.deep_field import DeepField, DeepFieldConfig, marks_count
+from skyloom.nn.deep_field import DeepField, DeepFieldConfig
 from skyloom.nn.spatial_gan import SelfEnsemble, SpatialGANConfig
 from skyloom.sky.grid import overlap
-from skyloom.sky.noise_model import NoiseModel, noise_model_of
+from skyloom.sky.noise_model import MARGIN, NoiseModel, noise_model_of
 from skyloom.sky.positional import unit_normal
 from skyloom.sky.scaling import Asinh, UnitRange, scaling_of
-from skyloom.sky.sources import Sources, on_grid, sources_of
+from skyloom.sky.sources import Sources, Strewn, on_grid, sources_of
 
 FACTS = "field"
 BLOCK = 256  # side of the pieces that a network is called on [pixel]; another side may change the last bits
@@ -41,6 +41,15 @@ class FieldNet(Protocol):
     def windows(self, pixels: range) -> list[range]: ...
 
     def __call__(self, inputs: list[Tensor | None], rows: list[range], columns: list[range]) -> Tensor: ...
+
+
+class Laid(NamedTuple):
+    """What lies on the grids about a window. fresh : noise of each grid, None for none; down, across : the windows"""
+
+    strewn: Strewn | None
+    fresh: list[np.ndarray | None]
+    down: list[range]
+    across: list[range]
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,13 @@ class Painter:
 
     def light(self, seed: int, rows: range, columns: range, device: str = "cpu") -> Float32[np.ndarray, "c h w"]:
         """Flux without the sky's noise (with it, where the network draws it itself)."""
-        return self._in_blocks(self._light, seed, rows, columns, device)
+        net: Any = self.on(device)
+        net = net.of(seed)
+        laid = self._laid(net, seed, net.windows(_covered(rows)), net.windows(_covered(columns)))
+        out = np.empty((len(self.info.bands), len(rows), len(columns)), np.float32)
+        for here, there, down, across in _blocks(rows, columns):
+            out[:, *here] = self._painted(net, laid, down, across, device)[:, *there]
+        return out
 
     def pixels(
         self, seed: int, rows: range, columns: range, noise: float = 1.0, device: str = "cpu"
@@ -79,48 +94,73 @@ class Painter:
         corners are multiples of it, so that every pixel is always computed in the same way.
         """
         flux = self.light(seed, rows, columns, device)
-        if self.noise is not None and noise > 0:
-            flux = flux + np.float32(noise) * self._in_blocks(self._noise, seed, rows, columns, device)
+        if self.noise is None or noise == 0:
+            return flux
+        down, across = _wider(_covered(rows)), _wider(_covered(columns))
+        for band, plane in enumerate(flux):
+            white = unit_normal(seed, NOISE + band, down, across)[0]
+            for here, there, top, left in _blocks(rows, columns):
+                under = _within(_wider(top), down), _within(_wider(left), across)
+                plane[here] += np.float32(noise) * self.noise.seen(band, white[under])[there]
         return flux
 
-    def _in_blocks(self, make, seed: int, rows: range, columns: range, device: str) -> Float32[np.ndarray, "c h w"]:
-        out = np.empty((len(self.info.bands), len(rows), len(columns)), np.float32)
-        for top in range(rows.start // BLOCK * BLOCK, rows.stop, BLOCK):
-            for left in range(columns.start // BLOCK * BLOCK, columns.stop, BLOCK):
-                down, across = range(top, top + BLOCK), range(left, left + BLOCK)
-                (to_rows, of_rows), (to_columns, of_columns) = overlap(rows, down), overlap(columns, across)
-                block = make(seed, down, across, device)
-                out[:, to_rows, to_columns] = block[:, of_rows, of_columns]
-        return out
-
-    def _light(self, seed: int, rows: range, columns: range, device: str) -> Float32[np.ndarray, "c h w"]:
-        net: Any = self.on(device)
-        net = net.of(seed)
-        down, across = net.windows(rows), net.windows(columns)
-        inputs = [
-            None if one is None
-            else torch.from_numpy(one).to(device)[None].contiguous(memory_format=torch.channels_last)
-            for one in self._inputs(net, seed, down, across)
-        ]  # fmt: skip
-        with torch.inference_mode():
-            made = net(inputs, down, across)
-            return self.scaling.flux(made)[0].cpu().numpy()
-
-    def _inputs(self, net: Any, seed: int, down: list[range], across: list[range]) -> list[np.ndarray | None]:
-        """What lies on each grid: sources and noise, or noise alone."""
+    def _laid(self, net: Any, seed: int, down: list[range], across: list[range]) -> Laid:
+        """Sources and fresh noise in windows of the grids."""
         if self.sources is None:
-            return [unit_normal(seed, 0, down[0], across[0], net.config.depth).astype(np.float32)]
+            return Laid(None, [unit_normal(seed, 0, down[0], across[0], net.config.depth)], down, across)
         strewn = self.sources.strewn(seed, _pixels(down, net.cell), _pixels(across, net.cell))
+        fresh = [
+            unit_normal(seed, grid, rows, columns, depth) if depth else None
+            for grid, ((_, depth), rows, columns) in enumerate(zip(net.config.depths, down, across, strict=True))
+        ]
+        return Laid(strewn, fresh, down, across)
+
+    def _painted(self, net: Any, laid: Laid, rows: range, columns: range, device: str) -> Float32[np.ndarray, "c h w"]:
+        """Flux of a window in one run of the network."""
+        down, across = net.windows(rows), net.windows(columns)
+        inputs = [None if one is None else _tensor(one, device) for one in self._inputs(net, laid, down, across)]
+        with torch.inference_mode():
+            return self.scaling.flux(net(inputs, down, across))[0].cpu().numpy()
+
+    def _inputs(self, net: Any, laid: Laid, down: list[range], across: list[range]) -> list[np.ndarray | None]:
+        """What lies on each grid in narrower windows: sources and noise, or noise alone."""
         found: list[np.ndarray | None] = []
-        for grid, ((marks, fresh), rows, columns) in enumerate(zip(net.config.depths, down, across, strict=True)):
-            parts = [on_grid(strewn, rows, columns, net.cell >> grid)] if marks else []
-            parts += [unit_normal(seed, grid, rows, columns, fresh).astype(np.float32)] if fresh else []
+        for grid, (white, rows, columns) in enumerate(zip(laid.fresh, down, across, strict=False)):
+            parts = []
+            if laid.strewn is not None and net.config.depths[grid][0]:
+                parts.append(on_grid(laid.strewn, rows, columns, net.cell >> grid))
+            if white is not None:
+                parts.append(white[:, _within(rows, laid.down[grid]), _within(columns, laid.across[grid])])
             found.append(np.concatenate(parts) if parts else None)
         return found
 
-    def _noise(self, seed: int, rows: range, columns: range, _device: str) -> Float32[np.ndarray, "c h w"]:
-        assert self.noise is not None
-        return self.noise.drawn(lambda band, down, across: unit_normal(seed, NOISE + band, down, across), rows, columns)
+
+def _covered(pixels: range) -> range:
+    """The whole blocks that a line of pixels lies in."""
+    return range(pixels.start // BLOCK * BLOCK, -(-pixels.stop // BLOCK) * BLOCK)
+
+
+def _blocks(rows: range, columns: range) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], range, range]]:
+    """The blocks that cover a window: the pixels of the window, those of the block, and where the block lies."""
+    down, across = _covered(rows), _covered(columns)
+    for top in range(down.start, down.stop, BLOCK):
+        for left in range(across.start, across.stop, BLOCK):
+            block = range(top, top + BLOCK), range(left, left + BLOCK)
+            (to_rows, of_rows), (to_columns, of_columns) = overlap(rows, block[0]), overlap(columns, block[1])
+            yield (to_rows, to_columns), (of_rows, of_columns), *block
+
+
+def _wider(side: range) -> range:
+    return range(side.start - MARGIN, side.stop + MARGIN)
+
+
+def _within(inner: range, outer: range) -> slice:
+    """Where a range lies in a wider one."""
+    return slice(inner.start - outer.start, inner.stop - outer.start)
+
+
+def _tensor(planes: np.ndarray, device: str) -> Tensor:
+    return torch.from_numpy(planes).to(device)[None].contiguous(memory_format=torch.channels_last)
 
 
 def _pixels(grids: list[range], cell: int) -> range:
@@ -165,8 +205,6 @@ def _net(run: Run, bands: int) -> Any:
     }
     net, config = kinds[run.record["recipe"]]
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in run.record["settings"]["net"].items()}
-    if "marks" in settings:
-        settings["marks"] = marks_count(bands)
     return run.load(net(config(**{**settings, "bands": bands})))
 
 
