@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from skyloom.data.destination import write_whole
+from skyloom.data.destination import require_room, write_whole
 from skyloom.data.tiles.files import is_whole, write_tile
 from skyloom.data.tiles.mosaic import TiledField, open_field
 from skyloom.data.tiles.plan import TILES, Plan, begin
@@ -63,7 +62,8 @@ def field(
     painter, folder = painter_of(with_), Path(folder)
     _require_sensible(painter, shape, tile, seed, noise)
     plan = Plan((int(shape[0]), int(shape[1])), tile, seed, painter.name, painter.hash, noise, centre, device)
-    _require_room(folder, plan.bytes(len(painter.info.bands)))
+    there = sum(one.stat().st_size for one in (folder / TILES).glob("*.fits"))
+    require_room(folder, plan.bytes(len(painter.info.bands)), there)
     begin(folder, plan, painter.info)
     missing = [number for number, one in enumerate(plan.tiles()) if not is_whole(folder / TILES / one.name)]
     total = plan.grid[0] * plan.grid[1]
@@ -124,14 +124,3 @@ def _require_sensible(painter: Painter, shape: tuple[int, int], tile: int, seed:
     if not noise >= 0 or (noise != 1 and painter.noise is None):
         why = "ask for 0 or more" if painter.noise is not None else f"{painter.name} draws light and noise together"
         raise RequestError(f"noise {noise}: {why}")
-
-
-def _require_room(folder: Path, needed: int) -> None:
-    """RequestError if the disk has less room than the tiles may take, those that are there left out."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free + sum(one.stat().st_size for one in (folder / TILES).glob("*.fits"))
-    if needed > free:
-        raise RequestError(
-            f"{folder}: such a field takes up to {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB left; make "
-            "room, or ask for a smaller one"
-        )
