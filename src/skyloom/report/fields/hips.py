@@ -23,7 +23,7 @@ from skyloom.data.tiles.mosaic import TiledField, open_field
 from skyloom.data.tiles.plan import RECORD
 from skyloom.errors import RequestError
 from skyloom.report.fields.colours import Colours, colours_of
-from skyloom.report.fields.quadtree import SIDE, Node, Picture, Progress, draw, place_of
+from skyloom.report.fields.quadtree import SIDE, Node, Picture, Progress, draw, halved, place_of
 
 FOLDER = "hips"
 BITS = 9  # of the row and of the column of a pixel in its tile
@@ -118,7 +118,7 @@ def hips(folder: str | Path, *, progress: Progress | None = None) -> Path:
     with drafted_folder(out) as draft:
         tiles = HipsTiles(field, colours, draft, order)
         draw(tiles, progress, "HiPS")
-        _write_allsky(draft, order)
+        _write_allsky(draft)
         cells = coverage(draft, order)
         _write_moc(draft / "Moc.fits", cells)
         (draft / "properties").write_text(_properties(tiles, cells), encoding="utf-8")
@@ -178,15 +178,17 @@ def _tiles_in(folder: Path, order: int) -> Iterable[tuple[int, Path]]:
     return sorted((int(path.stem[4:]), path) for path in (folder / f"Norder{order}").glob("Dir*/Npix*.png"))
 
 
-def _write_allsky(folder: Path, order: int) -> None:
+def _write_allsky(folder: Path) -> None:
     """All tiles of an order, small, side by side: what a client shows first."""
     count = 12 * 4**FIRST
     across = int(np.sqrt(count))
     sheet = Image.new("RGBA", (across * ALLSKY, -(-count // across) * ALLSKY))
     for number, path in _tiles_in(folder, FIRST):
         with Image.open(path) as tile:
-            small = tile.reduce(SIDE // ALLSKY)
-        sheet.paste(small, (number % across * ALLSKY, number // across * ALLSKY))
+            small = np.asarray(tile)
+        while len(small) > ALLSKY:
+            small = halved(small)
+        sheet.paste(Image.fromarray(small), (number % across * ALLSKY, number // across * ALLSKY))
     sheet.save(folder / f"Norder{FIRST}" / "Allsky.png")
 
 

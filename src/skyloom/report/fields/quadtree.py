@@ -11,7 +11,8 @@ from jaxtyping import Int64, UInt8
 from skyloom.data.workers import shared_out
 
 SIDE = 512  # of a tile [pixel]
-BELOW = 2  # levels below a tile that one worker draws with it
+BELOW = 2  # levels below a tile that are drawn with it, as one piece of work
+WORTH = 2  # of these pieces make it worth starting a process
 Picture = UInt8[np.ndarray, "h w 4"]  # first row at the top: (rows, columns, RGBA)
 Progress = Callable[[int, int | None, str], None]
 
@@ -54,7 +55,7 @@ def draw(tiles: Tiles, progress: Progress | None, what: str) -> None:
     """
     level = max(0, tiles.depth - BELOW)
     jobs = [node for root in tiles.roots for node in _nodes(tiles, root, level)]
-    made = shared_out(_job, len(jobs), (tiles, jobs), share=1)
+    made = shared_out(_job, len(jobs), (tiles, jobs), WORTH)
     done = 0
 
     def received(_: Node) -> Picture | None:
@@ -115,12 +116,12 @@ def _joined(quarters: Sequence[Picture | None]) -> Picture | None:
 
 
 def halved(picture: Picture) -> Picture:
-    """Means of 2 × 2 pixels, each counted by its opacity; whatever is not wholly transparent stays so."""
+    """Means of the opaque of 2 × 2 pixels, opaque where any of them is: a field never fades away."""
     corners = [picture[down::2, across::2].astype(np.uint32) for down in (0, 1) for across in (0, 1)]
-    total = sum(corner[..., 3:] for corner in corners)
-    colours = sum(corner[..., :3] * corner[..., 3:] for corner in corners)
-    mean = (colours + total // 2) // np.maximum(total, 1)
-    return np.concatenate([mean, (total + 3) // 4], axis=2).astype(np.uint8)
+    count = sum((corner[..., 3:] > 0).astype(np.uint32) for corner in corners)
+    colours = sum(corner[..., :3] * (corner[..., 3:] > 0) for corner in corners)
+    mean = (colours + count // 2) // np.maximum(count, 1)
+    return np.concatenate([mean, 255 * (count > 0)], axis=2).astype(np.uint8)
 
 
 def place_of(row: Int64[np.ndarray, "*n"] | int, column: Int64[np.ndarray, "*n"] | int, bits: int):

@@ -2,7 +2,7 @@
 (() => {
   const field = JSON.parse(document.getElementById("field").textContent);
   const box = document.querySelector(".field .sky");
-  const [scaleBar, scaleText] = box.querySelectorAll(".scale i, .scale b");
+  const [scaleText, scaleBar] = box.querySelectorAll(".scale b, .scale i");
   const place = box.querySelector(".place");
   const marks = box.querySelector("canvas.marks");
   const wanted = box.querySelector("input");
@@ -18,6 +18,8 @@
     showNavigator: true,
     navigatorPosition: "TOP_RIGHT",
     navigatorSizeRatio: 0.16,
+    navigatorAutoFade: false,
+    navigatorOpacity: 1,
     maxZoomPixelRatio: 16,
     visibilityRatio: 0.5,
     animationTime: still ? 0 : 0.6,
@@ -32,6 +34,7 @@
     },
   });
   const view = viewer.viewport;
+  viewer.canvas.append(marks); // below the small view of the whole
 
   // The picture's first row is the field's last; pixel (0, 0) is the centre of the field's first.
   const ofPicture = (point) => ({ x: point.x - 0.5, y: field.height - 0.5 - point.y });
