@@ -61,7 +61,7 @@ class Cell(NamedTuple):
 def frame(
     title: str, lead: str, chapters: Sequence[Chapter], generator: str, *, style: str = "", script: str = ""
 ) -> str:
-    """The whole page: one file, nothing loaded from elsewhere. lead : HTML; style, script : its own, after all pages'"""
+    """The whole page: one file, nothing loaded from elsewhere. lead : HTML; style, script : of this page alone"""
     return FRAME.substitute(
         title=escape(title),
         lead=lead,

@@ -260,5 +260,3 @@ def _properties(tiles: HipsTiles, cells: list[Int64[np.ndarray, "n"]]) -> str:
         "moc_order": len(cells) - 1,
     }
     return "".join(f"{key:<20} = {' '.join(str(value).split())}\n" for key, value in facts.items())
-
-

@@ -30,7 +30,8 @@ SHOWN = 4000  # sources that are marked, the ones of highest S/N
 QUALITY = 90  # of the JPEG tiles, with colours at full resolution
 BYTES = 2.0  # of a pixel of the finest tiles, at most, with its share of the coarser ones
 VIEWER = """<div class="field"><div class="sky">
-<div class="view" role="region" aria-label="The field: drag to move, scroll or + and − to zoom, arrow keys to move"></div>
+<div class="view" role="region" aria-label="The field: drag or use the arrow keys to move, scroll or use + and − to
+zoom"></div>
 <canvas class="marks" aria-hidden="true"></canvas>
 <div class="over buttons">
 <button name="in" aria-label="Zoom in">+</button><button name="out" aria-label="Zoom out">−</button>
@@ -175,15 +176,16 @@ def _rounded(value: float | None, digits: int) -> float | None:
 
 def _told(tiles: PageTiles, total: int, marked: int) -> list[str]:
     """What the viewer shows, in sentences."""
-    names = [tiles.field.info.band_names[band] for band in tiles.colours.look.bands]
-    colours = ", ".join(f"{escape(name)} {colour}" for name, colour in zip(names, ("red", "green", "blue"), strict=True))
+    names = [escape(tiles.field.info.band_names[band]) for band in tiles.colours.look.bands]
     which = "all" if marked == total else f"the {marked:,} of highest S/N among"
     return [
-        f"Colours: {colours}; white is the median colour of the sources, and the stretch is the same everywhere.",
-        f"“Sources” marks {which} {count(total, 'source')} of the catalogue, from half the full resolution on; point at "
-        "one for its name.",
-        "Pixel (0, 0) is the centre of the first, lower left. Drag, scroll, double-click, or use the arrow keys, + and −.",
-    ]  # fmt: skip
+        f"Red, green and blue are {', '.join(names)}; white is the median colour of the sources, and the stretch is the "
+        "same everywhere.",
+        f"“Sources” marks {which} {count(total, 'source')} of the catalogue, once you are near; point at one for its "
+        "name.",
+        "Pixel (0, 0) is the centre of the first, lower left. Drag, scroll, double-click, or use the arrow keys, + and "
+        "−.",
+    ]
 
 
 def _pairs(tiles: PageTiles, total: int) -> list[tuple[str, str]]:
