@@ -179,8 +179,8 @@ def _told(tiles: PageTiles, total: int, marked: int) -> list[str]:
     names = [escape(tiles.field.info.band_names[band]) for band in tiles.colours.look.bands]
     which = "all" if marked == total else f"the {marked:,} of highest S/N among"
     return [
-        f"Red, green and blue are {', '.join(names)}; white is the median colour of the sources, and the stretch is the "
-        "same everywhere.",
+        f"Red, green and blue are {', '.join(names)}; white is the median colour of the sources, and the stretch is "
+        "the same everywhere.",
         f"“Sources” marks {which} {count(total, 'source')} of the catalogue, once you are near; point at one for its "
         "name.",
         "Pixel (0, 0) is the centre of the first, lower left. Drag, scroll, double-click, or use the arrow keys, + and "
