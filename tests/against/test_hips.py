@@ -15,6 +15,7 @@ from skyloom.report.fields.quadtree import Node
 from skyloom.report.galaxies import Look
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_tile_is_that_of_reproject(drawn_field, tmp_path):
     """reproject 0.21 finds pixels by HPX world coordinates: the same pixels, and the same flux in them.
