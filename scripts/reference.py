@@ -26,6 +26,8 @@ PARTS = {
         "inpaint",
         "transfer",
         "field",
+        "field_page",
+        "hips",
         "nearest",
         "score",
         "score_page",

@@ -112,3 +112,52 @@ def field_run(pieces, tmp_path_factory):
     return sl.train(
         "deep_field", pieces, tmp_path_factory.mktemp("skies") / "sky", size="smoke", settings={"recount": "0"}
     )
+
+
+def draw_field(
+    folder: Path, shape=(200, 280), tile=128, centre=(150.0, 2.2), pixel_scale: float | None = 0.25, source="drawn"
+) -> tuple[Path, np.ndarray]:
+    """A field in g, r and i as `skyloom field` leaves one: 30 round sources of σ 2 pixels on no sky; and their x, y."""
+    from skyloom.data.tiles.files import write_tile
+    from skyloom.data.tiles.mosaic import open_field
+    from skyloom.data.tiles.plan import TILES, Plan, begin
+    from skyloom.infer.fields.catalogue import catalogue
+
+    rng = np.random.default_rng(8)
+    cells = rng.permutation((shape[0] // 30) * (shape[1] // 30))[:30]  # far apart
+    places = np.column_stack([cells % (shape[1] // 30), cells // (shape[1] // 30)]) * 30 + rng.uniform(10, 20, (30, 2))
+    rms = (1.0, 2.0, 1.5)
+    totals = np.exp(rng.uniform(5, 9, 30)) * rng.uniform(0.5, 2, (3, 30)) * np.array(rms)[:, None]
+    y, x = np.indices(shape)
+    light = np.zeros((3, *shape))
+    for (x0, y0), total in zip(places, totals.T, strict=True):
+        spot = np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 8) / (8 * np.pi)
+        light += total[:, None, None] * spot
+    bands = tuple(sl.Band(name, zero_point=25.0, unit="count") for name in "gri")
+    info = sl.SurveyInfo(bands, shape=(64, 64), pixel_scale=pixel_scale, source=source)
+    plan = Plan(shape, tile, 3, "drawn", "0" * 16, 0.0, centre)
+    begin(folder, plan, info)
+    for one in plan.tiles():
+        here = light[:, one.rows.start : one.rows.stop, one.columns.start : one.columns.stop]
+        write_tile(folder / TILES / one.name, here.astype(np.float32), one, plan, info, rms)
+    catalogue(open_field(folder), rms)
+    return folder, places
+
+
+@pytest.fixture
+def field_drawn():
+    """The maker `draw_field`."""
+    return draw_field
+
+
+@pytest.fixture(scope="session")
+def drawn_field(tmp_path_factory) -> tuple[Path, np.ndarray]:
+    """A field with its page and its HiPS, and where its sources are; a test must not change it."""
+    from skyloom.data import workers
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "cores", lambda: 1)
+        folder, places = draw_field(tmp_path_factory.mktemp("drawn") / "field")
+        sl.field_page(folder)
+        sl.hips(folder)
+    return folder, places

@@ -26,6 +26,8 @@ _HOMES = {
     "inpaint": "skyloom.infer.inpaint",
     "transfer": "skyloom.infer.transfer",
     "field": "skyloom.infer.fields.field",
+    "field_page": "skyloom.report.fields.page",
+    "hips": "skyloom.report.fields.hips",
     "nearest": "skyloom.metrics.nearest",
     "score": "skyloom.metrics.comparison",
     "score_page": "skyloom.report.scores",

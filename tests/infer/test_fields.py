@@ -10,14 +10,15 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
+from typer.testing import CliRunner
 
 import skyloom as sl
-from skyloom.data import workers
+from skyloom.cli.main import app
+from skyloom.data import destination, workers
 from skyloom.data.tiles import files
 from skyloom.data.tiles.files import STEPS, is_whole
 from skyloom.data.tiles.mosaic import open_field
 from skyloom.errors import RequestError
-from skyloom.infer.fields import field as making
 from skyloom.infer.fields.painter import BLOCK, Painter, painter_of
 
 
@@ -213,7 +214,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(field_run, tm
 
 
 def test_a_disk_that_is_too_small_is_named_with_its_room(field_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(making.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 10**9))
+    monkeypatch.setattr(destination.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 10**9))
     with pytest.raises(RequestError, match=r"up to 9\d\.\d GB and the disk has 1\.0 GB"):
         make(tmp_path / "field", field_run, shape=(200_000, 200_000), tile=4096)
 
@@ -230,6 +231,16 @@ def test_another_field_or_folder_is_left_alone(field_run, tmp_path):
     assert digests(tmp_path / "field") == before
 
 
+def test_a_field_without_a_place_on_the_sky_is_no_hips_and_that_is_said_first(field_run, tmp_path):
+    copy = shutil.copytree(field_run.path, tmp_path / "nowhere")
+    facts = json.loads((copy / "field.json").read_text())
+    facts["info"] = json.dumps(json.loads(facts["info"]) | {"pixel_scale": None})
+    (copy / "field.json").write_text(json.dumps(facts))
+    with pytest.raises(RequestError, match="no place on the sky and no HiPS"):
+        sl.field(tmp_path / "out", copy, (64, 64), tile=64, for_hips=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_that_make_no_fields_are_refused(tmp_path):
     with pytest.raises(RequestError, match="makes no fields"):
         sl.field(tmp_path / "field", "galaxy-mock", (300, 300))
@@ -237,3 +248,13 @@ def test_weights_that_make_no_fields_are_refused(tmp_path):
         sl.field(tmp_path / "field", "nothing", (300, 300))
     with pytest.raises(RequestError, match="holds no field"):
         open_field(tmp_path)
+
+
+def test_the_command_also_makes_what_one_looks_at(field_run, tmp_path):
+    wanted = [tmp_path / "sky", "--with", field_run.path, "--shape", "130x130", "--tile", "130", "--hips", "--json"]
+    answer = CliRunner().invoke(app, ["field", *map(str, wanted)])
+    assert answer.exit_code == 0, answer.output
+    said = json.loads(answer.stdout.splitlines()[-1])
+    assert said["page"] == str(tmp_path / "sky" / "index.html")
+    assert said["hips"] == str(tmp_path / "sky" / "hips")
+    assert (tmp_path / "sky" / "hips" / "properties").exists()

@@ -90,19 +90,27 @@ def field(
     tile: Annotated[int, typer.Option(help="Side of a tile [pixel].")] = 1024,
     seed: SeedOption = 0,
     noise: Annotated[float, typer.Option(help="Of the sky, in units of the survey's; 0 for light alone.")] = 1.0,
+    hips: Annotated[bool, typer.Option("--hips", help="Also index.html to look at it, and a HiPS for Aladin.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a deep field of any size: FITS tiles with WCS, an index, a catalogue of its sources."""
     with job(as_json) as progress:
-        made = sl.field(directory, with_, sides(shape), tile=tile, seed=seed, noise=noise, progress=progress)
+        made = sl.field(
+            directory, with_, sides(shape), tile=tile, seed=seed, noise=noise, for_hips=hips, progress=progress
+        )
         height, width = made.field.shape
         bands, tiles = made.field.info.band_names, made.field.plan.grid[0] * made.field.plan.grid[1]
         said = f"{directory}: {height}×{width} pixels in {', '.join(bands)}; {tiles} tiles, {made.new} of them new"
+        said += f"; {made.sources} sources"
         summary = {
             "field": str(directory), "shape": [height, width], "bands": list(bands), "tiles": tiles, "new": made.new,
             "sources": made.sources, "with": with_, "seed": seed,
         }  # fmt: skip
-        finish(f"{said}; {made.sources} sources", summary, as_json)
+        if hips:
+            page = sl.field_page(directory, progress=progress)
+            summary |= {"page": str(page), "hips": str(sl.hips(directory, progress=progress))}
+            said += f"; look at {page}"
+        finish(said, summary, as_json)
 
 
 def score(

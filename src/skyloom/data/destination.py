@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skyloom.errors import StoreError
+from skyloom.errors import RequestError, SkyloomError, StoreError
 
 
 def require_place(path: Path) -> None:
@@ -29,6 +30,34 @@ def drafted(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def drafted_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside it to fill, which takes its place when all went well; of a draft, nothing is left."""
+    draft = path.with_name(f".{path.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a call that was killed
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        draft.replace(path)
+    except SkyloomError:
+        raise
+    except OSError as fault:
+        raise StoreError(f"{path} cannot be written: {fault}; free some space and run the same again") from fault
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def require_room(folder: Path, needed: int, there: int = 0) -> None:
+    """RequestError if the disk has less room than `needed`. there : of the same, is written already [byte]"""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(nearest).free + there
+    if needed > free:
+        raise RequestError(
+            f"{folder}: this takes up to {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB left; make room, "
+            "or ask for a smaller one"
+        )
 
 
 def write_whole(path: Path, text: str) -> None:

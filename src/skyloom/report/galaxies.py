@@ -49,11 +49,14 @@ def look_of(cutouts: Iterable[Cutout], info: SurveyInfo) -> Look:
         return Look(bands, (1.0, 1.0, 1.0))
     noise = np.nan_to_num(np.nanmedian(noises, axis=0), nan=1.0)
     noise[noise == 0] = 1.0
-    shares = np.array(fluxes) / noise
-    white = np.nanmedian(shares, axis=0)
-    white = np.where(np.isfinite(white) & (white > 0.1), white, 1.0) * noise
-    red, green, blue = (float(value) for value in white)
-    return Look(bands, (red, green, blue))
+    return Look(bands, white_of(np.array(fluxes), noise))
+
+
+def white_of(fluxes: Float[np.ndarray, "n 3"], rms: Float[np.ndarray, "3"]) -> tuple[float, float, float]:
+    """The median colour of objects; grey at equal S/N where there are none, or none above the noise."""
+    white = np.nanmedian(fluxes / rms, axis=0) if len(fluxes) else np.ones(3)
+    red, green, blue = (float(value) for value in np.where(np.isfinite(white) & (white > 0.1), white, 1.0) * rms)
+    return red, green, blue
 
 
 def picture(
@@ -76,10 +79,12 @@ def composite(
     good: Bool[np.ndarray, "3 h w"],
     rms: Float[np.ndarray, "3"],
     white: Float[np.ndarray, "3"],
+    brightest: float | None = None,
 ) -> UInt8[np.ndarray, "h w 4"]:
     """Red, green, blue to an 8-bit picture that keeps colour in bright places and shows the sky dark grey.
 
     flux : sky-subtracted, linear; rms : of its sky; white : the flux of each band that makes grey
+    brightest : where the stretch ends [rms of the mean of the bands], if several pictures share one
     The mean of the bands is stretched by asinh, from below the sky to the brightest of the picture's central half,
     and the colours follow; they fade to grey where there is only noise. A pixel bad in some band takes the mean of the
     others; one bad in all is transparent. Multiplying flux, rms and white by one number changes nothing.
@@ -92,18 +97,22 @@ def composite(
     scaled = np.where(good, scaled, mean)
     noise = float(np.sqrt(np.sum((rms / white) ** 2))) / 3
     noise = noise if np.isfinite(noise) and noise > 0 else float(np.abs(mean).max() / 100 or 1.0)
-    h, w = mean.shape
-    middle = np.s_[h // 4 : h - h // 4, w // 4 : w - w // 4]
-    brightest = max(np.percentile(mean[middle], 99.7), 10 * noise) + BLACK * noise
+    top = (_brightest(mean, noise) if brightest is None else brightest * noise) + BLACK * noise
     soft = SOFTENING * noise
     level = np.maximum(mean + BLACK * noise, 0)
-    stretched = np.arcsinh(level / soft) / np.arcsinh(brightest / soft)
+    stretched = np.arcsinh(level / soft) / np.arcsinh(top / soft)
     certainty = np.clip(mean / (mean + 3 * noise), 0, 1) * (mean > 0)
     tint = 1 + certainty * (scaled - mean) / np.maximum(mean, 1e-3 * noise)
     colours = np.clip(tint, 0, 3) * stretched
     colours /= np.maximum(colours.max(0), 1)
     colours = np.concatenate([colours, (count > 0)[None]])
     return np.rint(255 * np.clip(colours, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _brightest(mean: Float[np.ndarray, "h w"], noise: float) -> float:
+    """What all but 0.3 % of the pixels of the central half are fainter than, or ten times the noise."""
+    h, w = mean.shape
+    return max(np.percentile(mean[h // 4 : h - h // 4, w // 4 : w - w // 4], 99.7), 10 * noise)
 
 
 def png_uri(pixels: UInt8[np.ndarray, "h w 4"]) -> str:

@@ -58,8 +58,10 @@ class Cell(NamedTuple):
     key: float | str
 
 
-def frame(title: str, lead: str, chapters: Sequence[Chapter], generator: str) -> str:
-    """The whole page: one file, nothing loaded from elsewhere. lead : HTML"""
+def frame(
+    title: str, lead: str, chapters: Sequence[Chapter], generator: str, *, style: str = "", script: str = ""
+) -> str:
+    """The whole page: one file, nothing loaded from elsewhere. lead : HTML; style, script : of this page alone"""
     return FRAME.substitute(
         title=escape(title),
         lead=lead,
@@ -71,8 +73,8 @@ def frame(title: str, lead: str, chapters: Sequence[Chapter], generator: str) ->
         ),
         light=css_variables(PAPER),
         dark=css_variables(NIGHT),
-        style=(HERE / "page.css").read_text(encoding="utf-8"),
-        script=(HERE / "page.js").read_text(encoding="utf-8"),
+        style=(HERE / "page.css").read_text(encoding="utf-8") + style,
+        script=(HERE / "page.js").read_text(encoding="utf-8") + script,
     )
 
 

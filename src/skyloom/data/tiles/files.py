@@ -97,10 +97,22 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def read_tile(path: Path, rows: slice, columns: slice) -> Float32[np.ndarray, "c h w"]:
-    """Flux of a window of a tile [unit of the survey]."""
+def read_tile(
+    path: Path, rows: slice, columns: slice, bands: Sequence[int] | None = None
+) -> Float32[np.ndarray, "c h w"]:
+    """Flux of a window of a tile [unit of the survey]. bands : which, all if not given"""
     try:
         with fits.open(path) as hdus:
-            return np.array([hdu.section[rows, columns] for hdu in hdus[1:]], np.float32)
+            chosen = range(len(hdus) - 1) if bands is None else bands
+            return np.array([hdus[band + 1].section[rows, columns] for band in chosen], np.float32)
     except (OSError, ValueError) as fault:
+        raise SourceError(path, f"it cannot be read: {fault}", "run the same skyloom field again") from fault
+
+
+def noise_of(path: Path) -> tuple[float, ...]:
+    """The rms per pixel of the noise of the survey that was learnt from, by band: what its steps are a part of."""
+    try:
+        with fits.open(path) as hdus:
+            return tuple(float(hdu.header["BSCALE"]) * STEPS for hdu in hdus[1:])
+    except (OSError, ValueError, KeyError) as fault:
         raise SourceError(path, f"it cannot be read: {fault}", "run the same skyloom field again") from fault

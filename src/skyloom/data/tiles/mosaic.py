@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from skyloom.data.admission import Request
 from skyloom.data.cutout import Band, Cutout, SurveyInfo
@@ -14,7 +15,7 @@ from skyloom.data.detections import find_targets
 from skyloom.data.mosaic import GRID, Window, cut, grid_targets, sky_meshes
 from skyloom.data.readers.mosaic import DEFAULT_SIZE
 from skyloom.data.source import Source
-from skyloom.data.tiles.files import read_tile
+from skyloom.data.tiles.files import noise_of, read_tile
 from skyloom.data.tiles.plan import TILES, Plan, planned
 from skyloom.errors import RequestError, SourceError
 from skyloom.sky.grid import overlap
@@ -49,17 +50,27 @@ class TiledField:
     def weighted(self) -> tuple[bool, ...]:
         return (False,) * len(self.bands)
 
+    @property
+    def rms(self) -> tuple[float, ...]:
+        """Of the noise of the survey that was learnt from, per pixel and band, however strong the field's own is."""
+        return noise_of(self.folder / TILES / self.plan.tile_at(0).name)
+
     def window(self, rows: slice, columns: slice) -> Window:
         """Pixels of a window that lies within the field."""
-        flux = np.empty((len(self.bands), rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        flux = self.flux(rows, columns, range(len(self.bands)))
+        return Window(flux, np.broadcast_to(np.float32(1), flux.shape))
+
+    def flux(self, rows: slice, columns: slice, bands: Sequence[int]) -> Float32[np.ndarray, "c h w"]:
+        """Flux of a window in some bands; a band may be asked for twice."""
+        flux = np.empty((len(bands), rows.stop - rows.start, columns.stop - columns.start), np.float32)
         side = self.plan.tile
         for down in range(rows.start // side, -(-rows.stop // side)):
             for across in range(columns.start // side, -(-columns.stop // side)):
                 tile = self.plan.tile_at(down * self.plan.grid[1] + across)
                 to_rows, of_rows = overlap(range(rows.start, rows.stop), tile.rows)
                 to_columns, of_columns = overlap(range(columns.start, columns.stop), tile.columns)
-                flux[:, to_rows, to_columns] = read_tile(self.folder / TILES / tile.name, of_rows, of_columns)
-        return Window(flux, np.broadcast_to(np.float32(1), flux.shape))
+                flux[:, to_rows, to_columns] = read_tile(self.folder / TILES / tile.name, of_rows, of_columns, bands)
+        return flux
 
 
 def open_field(folder: str | Path) -> TiledField:

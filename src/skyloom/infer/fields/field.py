@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from skyloom.data.destination import write_whole
+from skyloom.data.destination import require_room, write_whole
 from skyloom.data.tiles.files import is_whole, write_tile
 from skyloom.data.tiles.mosaic import TiledField, open_field
 from skyloom.data.tiles.plan import TILES, Plan, begin
@@ -44,6 +43,7 @@ def field(
     seed: int = 0,
     noise: float = 1.0,
     centre: tuple[float, float] = (0.0, 0.0),
+    for_hips: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> FieldMade:
@@ -53,6 +53,7 @@ def field(
     shape : rows and columns [pixel]; tile : side of a tile [pixel]; the tiles of the last row and column may be smaller
     noise : of the sky, in units of that of the survey learnt from; 0 for light alone
     centre : ra and dec of the middle [deg]; made up, like the sky
+    for_hips : refuse weights that learnt from pixels of no known scale: their fields have no place on the sky
     A pixel follows from the weights, the seed and its place, not from the shape or the tiles: a larger field of the
     same seed begins with the smaller one, and any tile can be made alone, by any process, in any order. On a CPU of
     the same kind it is the same bit for bit; a GPU adds in another order, so that its last bits may differ.
@@ -62,8 +63,14 @@ def field(
     """
     painter, folder = painter_of(with_), Path(folder)
     _require_sensible(painter, shape, tile, seed, noise)
+    if for_hips and painter.info.pixel_scale is None:
+        raise RequestError(
+            f"{painter.name} learnt from pixels of no known scale, so its fields have no place on the sky and no HiPS; "
+            "leave out --hips (sl.field_page shows such a field too)"
+        )
     plan = Plan((int(shape[0]), int(shape[1])), tile, seed, painter.name, painter.hash, noise, centre, device)
-    _require_room(folder, plan.bytes(len(painter.info.bands)))
+    there = sum(one.stat().st_size for one in (folder / TILES).glob("*.fits"))
+    require_room(folder, plan.bytes(len(painter.info.bands)), there)
     begin(folder, plan, painter.info)
     missing = [number for number, one in enumerate(plan.tiles()) if not is_whole(folder / TILES / one.name)]
     total = plan.grid[0] * plan.grid[1]
@@ -124,14 +131,3 @@ def _require_sensible(painter: Painter, shape: tuple[int, int], tile: int, seed:
     if not noise >= 0 or (noise != 1 and painter.noise is None):
         why = "ask for 0 or more" if painter.noise is not None else f"{painter.name} draws light and noise together"
         raise RequestError(f"noise {noise}: {why}")
-
-
-def _require_room(folder: Path, needed: int) -> None:
-    """RequestError if the disk has less room than the tiles may take, those that are there left out."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free + sum(one.stat().st_size for one in (folder / TILES).glob("*.fits"))
-    if needed > free:
-        raise RequestError(
-            f"{folder}: such a field takes up to {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB left; make "
-            "room, or ask for a smaller one"
-        )
