@@ -157,7 +157,8 @@ def judged(name: str, unit: str, n: int, value: float, again: np.ndarray, null: 
     again : the distance of bootstrap resamples; null : of pairs of real samples; NaN ones do not count
     Squares add up: what n galaxies show by chance is the null's mean m, and a bootstrap shows it once more. So the
     interval is that of √(again² − 2 m²), taken as 0 where it is imaginary. For normal populations, n of 50 and 500,
-    and shifts of 0 to 2 standard deviations it holds the true distance in 91 to 100 % of cases.
+    and shifts of 0 to 2 standard deviations it holds the true distance in 91 to 100 % of cases; that of `kolmogorov`,
+    for n of 50 and 300 and shifts of 0 to 1, in 85 to 100 %.
     """
     again, null = again[np.isfinite(again)], null[np.isfinite(null)]
     if not (np.isfinite(value) and len(again) and len(null)):
