@@ -1,9 +1,10 @@
 """Compare fields made by weights with pieces of the real field that no training saw; write scores.json and card.md.
 
-    python scripts/score_fields.py RUN PIECES [--where FILTER] [--fields 20] [--ship] [--figure FILE] [--table FILE]
+    python scripts/score_fields.py RUN PIECES [--fields 20] [--ship] [--figure FILE] [--table FILE]
 
 PIECES : the survey of pieces (skyloom ingest … --catalogue grid) that RUN was trained on. Its held-out pieces, by
-position, are the real sky; each made field has as many pixels, and all are searched and measured alike.
+position, are the real sky; each made field has as many pixels, and all are searched and measured alike. The made ones
+are kept beside RUN.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ from skyloom.data.destination import write_whole
 from skyloom.data.images import read_images
 from skyloom.infer.fields.painter import painter_of
 from skyloom.metrics.counts import (
+    PAIRED,
+    RADII,
     STEP,
+    SURE,
     FieldSources,
     Likeness,
-    completeness_limit,
+    completeness_limits,
     field_sources,
-    likeness,
+    likenesses,
     number_counts,
     two_point,
 )
 from skyloom.metrics.spectra import noise_distance
 from skyloom.recipes.known_sources import BRIGHT, LARGE
-from skyloom.recipes.lesson import splits_of
+from skyloom.recipes.lesson import learnt_and_held_out
 from skyloom.report.drawing import PAPER, drawn, margins
 
 SEED = 100
-SURE = 20.0  # S/N of sources whose colours and sizes are compared
-RADII = np.array([8, 16, 32, 64, 128, 256.0])  # separations [pixel]
 
 
 def made_fields(run: Run, count: int, pieces: int, side: int, folder: Path) -> sl.Survey:
@@ -50,30 +52,41 @@ def made_fields(run: Run, count: int, pieces: int, side: int, folder: Path) -> s
     return sl.open(path)
 
 
-def likenesses(real: FieldSources, fake: FieldSources, limits: dict[str, float]) -> list[Likeness]:
-    """Magnitudes to the limit of each band, colours and sizes of sure sources."""
-    found = []
-    for band, name in enumerate(real.bands):
-        ours, theirs = (one.magnitudes[:, band] for one in (real, fake))
-        found.append(likeness(name, ours[ours < limits[name]], theirs[theirs < limits[name]]))
-    sure = [one.where(one.snr > SURE) for one in (real, fake)]
-    for first in range(len(real.bands) - 1):
-        name = f"{real.bands[first]} − {real.bands[first + 1]}"
-        found.append(likeness(name, *(one.magnitudes[:, first] - one.magnitudes[:, first + 1] for one in sure)))
-    found.append(likeness("half-light radius", *(one.size for one in sure), unit="pixel"))
-    return found
-
-
 def facts_of(found: list[Likeness]) -> list[dict]:
     return [
         {"name": one.name, "apart": round(one.apart, 4), "p": float(f"{one.p:.3g}"), "shift": round(one.shift.value, 4),
-         "shift_error": round(one.shift.error, 4), "unit": one.shift.unit, "n": list(one.n)}
+         "shift_error": round(one.shift.error, 4), "unit": one.shift.unit, "effect": round(one.effect.value, 4),
+         "effect_error": round(one.effect.error, 4), "n": list(one.n)}
         for one in found
     ]  # fmt: skip
 
 
+def counts_of(skies: dict[str, FieldSources], limits: np.ndarray) -> dict:
+    """Number counts of each sky in each band [1 / mag / Mpixel], about its limit."""
+    found = {}
+    for band, (name, limit) in enumerate(zip(skies["made"].bands, limits.tolist(), strict=True)):
+        edges = np.arange(limit - 6, limit + 1.01, STEP)
+        found[name] = {"edges": edges.tolist()}
+        for key, sky in skies.items():
+            counts = number_counts(sky.magnitudes[:, band], sky.area / 1e6, edges)
+            found[name][key] = {part: np.round(getattr(counts, part), 3).tolist() for part in ("density", "error")}
+    return found
+
+
+def densities(skies: dict[str, FieldSources], fields: int) -> dict[str, float]:
+    """Sources per Mpixel, and by how much one made field scatters."""
+    made, real, learnt = (skies[key] for key in ("made", "held out", "learnt"))
+    each = len(made.good) // fields
+    per_field = np.bincount(made.piece // each, minlength=fields) * 1e6 / (made.area / fields)
+    return {
+        "made": float(per_field.mean()), "made_error": float(per_field.std() / np.sqrt(fields)),
+        "scatter": float(per_field.std()), "held out": 1e6 * len(real.x) / real.area,
+        "held_out_error": 1e6 * np.sqrt(len(real.x)) / real.area, "learnt": 1e6 * len(learnt.x) / learnt.area,
+    }  # fmt: skip
+
+
 def clustering(sources: FieldSources) -> dict:
-    found = two_point(sources.where(sources.snr > 10), RADII)
+    found = two_point(sources.where(sources.snr > PAIRED), np.array(RADII))
     return {name: np.round(value, 4).tolist() for name, value in found._asdict().items()}
 
 
@@ -90,7 +103,7 @@ def nearest(real: np.ndarray, fake: np.ndarray, most: int = 600) -> dict:
 
 
 def patches(flux: np.ndarray, sources: FieldSources, rms: np.ndarray, side: int = 16) -> np.ndarray:
-    """Cutouts about sources in units of the noise, square root of the brighter ones."""
+    """asinh of cutouts about sources in units of the noise."""
     found = []
     places = np.rint([sources.x, sources.y]).astype(int)
     for piece, x, y in zip(sources.piece, *places, strict=True):
@@ -98,6 +111,32 @@ def patches(flux: np.ndarray, sources: FieldSources, rms: np.ndarray, side: int 
             cut = flux[piece][:, y - side : y + side, x - side : x + side] / rms[:, None, None]
             found.append(np.arcsinh(cut))
     return np.array(found)
+
+
+def scores_of(run: Run, survey: sl.Survey, fields: int) -> dict:
+    """Everything that is compared."""
+    painter, settings = painter_of(run.path), run.record["settings"]
+    bands, rms = painter.info.band_names, np.array(painter.rms)
+    learnt, held_out = learnt_and_held_out(survey, settings["where"], settings["seed"])
+    fake = made_fields(run, fields, len(held_out), min(survey.info.shape), run.path.parent)
+    everything = fake.table(["object_id"])["object_id"].to_pylist()
+    skies = {
+        key: field_sources(one, ids, painter.rms, bands=bands, most_pixels=LARGE, peak=BRIGHT)
+        for key, one, ids in (("held out", survey, held_out), ("learnt", survey, learnt), ("made", fake, everything))
+    }
+    real, past, made = skies.values()
+    limits = completeness_limits(past)
+    images = [read_images(*which, bands=bands).flux.numpy() for which in ((survey, learnt), (fake, everything))]
+    about = [patches(flux, sky.where(sky.snr > SURE), rms) for flux, sky in zip(images, (past, made), strict=True)]
+    return {
+        "bands": list(bands), "pixel_scale": painter.info.pixel_scale, "fields": fields,
+        "pieces_learnt": len(learnt), "pieces_held_out": len(held_out),
+        "limits": dict(zip(bands, limits.tolist(), strict=True)), "density": densities(skies, fields),
+        "likeness": facts_of(likenesses(real, made, limits)), "null": facts_of(likenesses(real, past, limits)),
+        "learnt": facts_of(likenesses(past, made, limits)), "counts": counts_of(skies, limits),
+        "clustering": {key: clustering(sky) for key, sky in skies.items()},
+        "noise": noise_distance(*images)._asdict(), "nearest": nearest(*about),
+    }  # fmt: skip
 
 
 def card(run: Run, scores: dict) -> str:
@@ -117,14 +156,15 @@ def table(scores: dict) -> list[str]:
     """How alike the distributions are, and all that is one number."""
     density = scores["density"]
     lines = [
-        "| distribution of | KS distance | p | median, made − real | n real, made | two real skies: distance, p |",
-        "|---|---|---|---|---|---|",
+        "| distribution of | KS distance | p | Cohen's d | median, made − real | n real, made "
+        "| two real skies: distance, p, d |",
+        "|---|---|---|---|---|---|---|",
     ]
     for one, null in zip(scores["likeness"], scores["null"], strict=True):
         shift = f"{one['shift']:+.3f} ± {one['shift_error']:.3f} {one['unit']}"
         lines.append(
-            f"| {one['name']} | {one['apart']:.3f} | {one['p']:.2g} | {shift} | {one['n'][0]}, {one['n'][1]} | "
-            f"{null['apart']:.3f}, {null['p']:.2g} |"
+            f"| {one['name']} | {one['apart']:.3f} | {one['p']:.2g} | {one['effect']:+.2f} ± {one['effect_error']:.2f} "
+            f"| {shift} | {one['n'][0]}, {one['n'][1]} | {null['apart']:.3f}, {null['p']:.2g}, {null['effect']:+.2f} |"
         )
     noise, near = scores["noise"], scores["nearest"]
     return [
@@ -181,50 +221,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--table", type=Path)
     asked = parser.parse_args()
-    run, survey = open_run(asked.run), sl.open(asked.pieces)
-    settings, painter = run.record["settings"], painter_of(asked.run)
-    bands = painter.info.band_names
-    passing = set(survey.table(["object_id"], settings["where"] or None)["object_id"].to_pylist())
-    ids = splits_of([survey], settings["seed"])[0].ids
-    learnt = [one for one in ids["train"] if one in passing]
-    held_out = [one for side in ("calibration", "test") for one in ids[side] if one in passing]
-    side = min(survey.info.shape)
-    fake = made_fields(run, asked.fields, len(held_out), side, run.path.parent)
-    limits_of = {"most_pixels": LARGE, "peak": BRIGHT}
-    real, past = (field_sources(survey, some, painter.rms, bands=bands, **limits_of) for some in (held_out, learnt))
-    made = field_sources(fake, fake.table(["object_id"])["object_id"].to_pylist(), painter.rms, **limits_of)
-    limits = {name: completeness_limit(past.magnitudes[:, band]) for band, name in enumerate(bands)}
-    counts = {}
-    for band, name in enumerate(bands):
-        edges = np.arange(limits[name] - 6, limits[name] + 1.01, STEP)
-        some = {"held out": real, "learnt": past, "made": made}
-        counts[name] = {"edges": edges.tolist()} | {
-            key: {
-                part: np.round(value, 3).tolist()
-                for part, value in number_counts(one.magnitudes[:, band], one.area / 1e6, edges)._asdict().items()
-                if part != "edges"
-            }
-            for key, one in some.items()
-        }
-    all_made = fake.table(["object_id"])["object_id"].to_pylist()
-    images = [read_images(*which, bands=bands).flux.numpy() for which in ((survey, learnt), (fake, all_made))]
-    per_field = np.bincount(made.piece // len(held_out), minlength=asked.fields) * 1e6 / (made.area / asked.fields)
-    rms = np.array(painter.rms)
-    scores = {
-        "bands": list(bands), "pixel_scale": painter.info.pixel_scale, "fields": asked.fields,
-        "pieces_learnt": len(learnt), "pieces_held_out": len(held_out), "limits": limits,
-        "density": {
-            "made": float(per_field.mean()), "made_error": float(per_field.std() / np.sqrt(asked.fields)),
-            "scatter": float(per_field.std()), "held out": 1e6 * len(real.x) / real.area,
-            "held_out_error": 1e6 * np.sqrt(len(real.x)) / real.area, "learnt": 1e6 * len(past.x) / past.area,
-        },
-        "likeness": facts_of(likenesses(real, made, limits)), "null": facts_of(likenesses(real, past, limits)),
-        "learnt": facts_of(likenesses(past, made, limits)), "counts": counts,
-        "clustering": {"held out": clustering(real), "learnt": clustering(past), "made": clustering(made)},
-        "noise": noise_distance(*images)._asdict(),
-        "nearest": nearest(patches(images[0], past.where(past.snr > SURE), rms),
-                           patches(images[1], made.where(made.snr > SURE), rms)),
-    }  # fmt: skip
+    run = open_run(asked.run)
+    scores = scores_of(run, sl.open(asked.pieces), asked.fields)
     run.write_facts("scores", scores)
     (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
     if asked.table:

@@ -130,6 +130,19 @@ def test_what_cannot_be_shown_or_written_is_refused(comparison, surveys, tmp_pat
         score_page(comparison, real, fake, tmp_path / "nowhere" / "page.html")
 
 
+def test_a_page_on_pieces_of_a_field_has_no_sheets_of_galaxies(pieces, tmp_path):
+    def side_by_side(name):
+        places = ({"x": 48.0 + 96 * (k % 4), "y": 48.0 + 96 * (k // 4)} for k in range(len(pieces)))
+        cutouts = (replace(one, columns=at) for one, at in zip(pieces.read(), places, strict=True))
+        return store.write(tmp_path / name, pieces.info, cutouts)
+
+    surveys = side_by_side("real.lance"), side_by_side("fake.lance")
+    found = score(*surveys, ["counts", "sources"])
+    text = score_page(found, *surveys, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "sources per area, fake / real" in text and "half-light radius" in text
+    assert "real-or-generated" not in text and "nearest-real-galaxies" not in text
+
+
 def pair(name, seed=0, shift=0.5):
     rng = np.random.default_rng(seed)
     real, fake = rng.normal(2, 0.3, 500), rng.normal(2 + shift, 0.3, 400)

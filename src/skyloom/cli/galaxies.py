@@ -114,7 +114,7 @@ def field(
 
 
 def score(
-    real: Annotated[Path, typer.Argument(metavar="REAL", help="A survey of real galaxies.")],
+    real: Annotated[Path, typer.Argument(metavar="REAL", help="A survey of real galaxies, or of pieces of a field.")],
     fake: Annotated[Path, typer.Argument(metavar="FAKE", help="A survey of generated ones.")],
     metric: Annotated[list[str] | None, typer.Option(help="One of them only; repeatable. See docs/score.md.")] = None,
     held_out: Annotated[

@@ -1,4 +1,4 @@
-"""`score`: real and fake galaxies of two surveys compared by every metric, each beside its null."""
+"""`score`: real and fake galaxies, or pieces of a field, of two surveys compared by every metric beside its null."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from skyloom import __version__
 from skyloom.data import store
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError
+from skyloom.metrics.counts import completeness_limits
 from skyloom.metrics.distances import trial
 from skyloom.metrics.measured import Encoder, Progress, legacy_bands, lens, measured, shapes
 from skyloom.metrics.memorisation import Memorised
 from skyloom.metrics.photometry import Property
-from skyloom.metrics.samples import Frame, Sample, drawn, like
+from skyloom.metrics.samples import Frame, Sample, are_pieces, drawn, like
 from skyloom.metrics.score import Score
 from skyloom.metrics.verdicts import METRICS, Case, Row
 
@@ -96,7 +97,9 @@ def score(
 ) -> Comparison:
     """Compare fake galaxies with real ones, in distributions of what is measured on them; each score with its null.
 
-    metrics : names (see `METRICS`); None: all for which there is what they need, and a note on the others
+    Surveys of pieces of a field (`ingest --catalogue grid`) are compared in the sources that are found in them.
+    metrics : names (see `METRICS`); None: all that are of galaxies, or of pieces, for which there is what they need,
+        and a note on the others
     held_out : real galaxies that the generator has not seen, where `real` are those it was trained on: memorisation
     n : galaxies of each; None: all fakes, or half of the real ones if those are fewer: the other half is the null
     inception : weights of an encoder of 8-bit pictures (b, 3, h, w), one row of features for each: a TorchScript file,
@@ -109,7 +112,8 @@ def score(
     require_known(metrics)
     pool, fakes, count = drawn(real, fake, n, seed)
     encoder = _encoder(inception)
-    chosen, left_out = _chosen(metrics, pool.frame, count, held_out is not None, encoder is not None)
+    of = "pieces" if are_pieces(real) and are_pieces(fake) else "galaxies"
+    chosen, left_out = _chosen(metrics, pool.frame, count, of, held_out is not None, encoder is not None)
     through = lens(pool, seed, encoder)
     kinds = list(dict.fromkeys(kind for name in chosen for kind in METRICS[name].kinds))
     rows = trial(len(pool), len(fakes), count, seed=seed, shuffled=False)
@@ -144,10 +148,13 @@ def require_known(metrics: Sequence[str] | None) -> None:
 
 
 def _chosen(
-    metrics: Sequence[str] | None, frame: Frame, n: int, held_out: bool, encoder: bool
+    metrics: Sequence[str] | None, frame: Frame, n: int, of: str, held_out: bool, encoder: bool
 ) -> tuple[list[str], list[str]]:
-    """The metrics to use, and a note on those that were not asked for by name and lack what they need."""
-    lacking = {name: f"needs {metric.fewest} galaxies of each" for name, metric in METRICS.items() if n < metric.fewest}
+    """The metrics to use, and a note on those that were not asked for by name and lack what they need.
+
+    of : "galaxies" or "pieces", which the surveys hold
+    """
+    lacking = {name: f"needs {metric.fewest} {of} of each" for name, metric in METRICS.items() if n < metric.fewest}
     if not held_out:
         lacking["memorisation"] = "needs real galaxies that the generator has not seen (held_out)"
     if not encoder:
@@ -161,8 +168,11 @@ def _chosen(
         if refused:
             raise RequestError(f"{'; '.join(refused)}; give it, or leave the metric out")
         return list(dict.fromkeys(metrics)), []
-    left_out = [f"Left out: {name}, which {lacking[name]}." for name in METRICS if name in lacking]
-    return [name for name in METRICS if name not in lacking], left_out
+    suited = [name for name, metric in METRICS.items() if metric.of in ("", of)]
+    notes = [f"Left out: {name}, which {lacking[name]}." for name in suited if name in lacking]
+    if of == "pieces":
+        notes.append("Both are pieces of a field: what is measured on one galaxy in the middle of each is left out.")
+    return [name for name in suited if name not in lacking], notes
 
 
 def _encoder(inception: str | Path | Encoder | None) -> Encoder | None:
@@ -188,6 +198,11 @@ def _properties(case: Case) -> tuple[tuple[Property, Property], ...]:
         pairs += zip(ours.properties, theirs.properties, strict=True)
     if "morphology" in case.real:
         pairs += zip(*(shapes(found) for found in case.compared("morphology")), strict=True)
+    if "sources" in case.real:
+        limits = completeness_limits(case.real["sources"])
+        pairs += zip(
+            *((*one.magnitudes_to(limits), *one.colours_and_size) for one in case.compared("sources")), strict=True
+        )
     return tuple(pairs)
 
 

@@ -1,4 +1,4 @@
-"""Wasserstein-1 distances of many resamples of two samples at once, and what two samples of one population show."""
+"""Distances of many resamples of two samples at once, and what two samples of one population show."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from skyloom.metrics.score import RESAMPLES, Score
 
 INTERVAL = 0.95  # of `low` to `high`
 TOGETHER = 64  # resamples in memory at once
+SIDE = 1.96  # standard deviations of half a 95 % interval
 
 
 class Draws(NamedTuple):
@@ -83,6 +84,31 @@ def wasserstein(
     return np.where((one @ ours == 0) | (other @ theirs == 0), np.nan, result)
 
 
+def kolmogorov(
+    real: Float[np.ndarray, "n"],
+    fake: Float[np.ndarray, "m"],
+    draws: Draws | None = None,
+) -> Float[np.ndarray, "s"]:
+    """Largest distance of the two cumulative distributions, of each pair of resamples; NaN for an empty one.
+
+    draws : of the values; None: all of them, once: the statistic of Kolmogorov's and Smirnov's test. What is not finite
+        does not count.
+    """
+    one, other = (np.ones((1, len(part)), int) for part in (real, fake)) if draws is None else draws[:2]
+    values = np.concatenate([real, fake]).astype(float)
+    known = np.isfinite(values)
+    order = np.flatnonzero(known)[np.argsort(values[known])]
+    last = np.append(np.diff(values[order]) > 0, True)  # of equal values: both have counted all of them there
+    ours, theirs = known[: len(real)], known[len(real) :]
+    result = np.full(len(one), np.nan)
+    for k, (times, others) in enumerate(zip(one, other, strict=True)):
+        counts = times @ ours, others @ theirs
+        if min(counts) > 0:
+            excess = np.cumsum(np.concatenate([times / counts[0], -others / counts[1]])[order])
+            result[k] = np.abs(excess[last]).max()
+    return result
+
+
 def bootstrapped(n: int, m: int, resamples: int = RESAMPLES, seed: int = 0) -> Draws:
     """n of n and m of m galaxies, with replacement."""
     rng = np.random.default_rng([seed, 0])
@@ -103,9 +129,9 @@ def null_draws(pool: int, n: int, resamples: int = RESAMPLES, seed: int = 0) -> 
         for k in range(resamples):
             order = rng.permutation(pool)
             one[k, order[:n]], other[k, order[n : 2 * n]] = 1, 1
-        return Draws(one, other, f"{resamples} pairs of disjoint sets of {n} real galaxies")
+        return Draws(one, other, f"{resamples} pairs of disjoint sets of {n} real ones")
     one, other = (rng.multinomial(n, np.full(pool, 1 / pool), resamples).astype(np.int32) for _ in range(2))
-    return Draws(one, other, f"{resamples} pairs of sets of {n}, drawn with replacement from {pool} real galaxies")
+    return Draws(one, other, f"{resamples} pairs of sets of {n}, drawn with replacement from {pool} real ones")
 
 
 def trial(
@@ -131,7 +157,8 @@ def judged(name: str, unit: str, n: int, value: float, again: np.ndarray, null: 
     again : the distance of bootstrap resamples; null : of pairs of real samples; NaN ones do not count
     Squares add up: what n galaxies show by chance is the null's mean m, and a bootstrap shows it once more. So the
     interval is that of √(again² − 2 m²), taken as 0 where it is imaginary. For normal populations, n of 50 and 500,
-    and shifts of 0 to 2 standard deviations it holds the true distance in 91 to 100 % of cases.
+    and shifts of 0 to 2 standard deviations it holds the true distance in 91 to 100 % of cases; that of `kolmogorov`,
+    for n of 50 and 300 and shifts of 0 to 1, in 85 to 100 %.
     """
     again, null = again[np.isfinite(again)], null[np.isfinite(null)]
     if not (np.isfinite(value) and len(again) and len(null)):
@@ -141,6 +168,16 @@ def judged(name: str, unit: str, n: int, value: float, again: np.ndarray, null: 
     low, high = np.quantile(beyond, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
     score, level = Score(value, float(again.std()), unit, n), Score(chance, float(null.std()), unit, n)
     return Distance(name, score, level, float(low), float(high), as_far(value, null))
+
+
+def signed(name: str, score: Score, null: np.ndarray) -> Distance:
+    """A number that may lie on either side of its null; p is of how far from it."""
+    null = null[np.isfinite(null)]
+    if not (np.isfinite(score.value) and len(null)):
+        return unjudged(name, score.unit, score.n)
+    level = Score(float(null.mean()), float(null.std()), score.unit, score.n)
+    low, high = score.value - SIDE * score.error, score.value + SIDE * score.error
+    return Distance(name, score, level, low, high, as_far(abs(score.value - level.value), np.abs(null - level.value)))
 
 
 def unjudged(name: str, unit: str, n: int) -> Distance:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, UInt8
 
 from skyloom.errors import RequestError
+from skyloom.metrics.counts import FieldSources, joined_sources, sources_in
 from skyloom.metrics.features import random_features
 from skyloom.metrics.legacy import ZERO_POINT, legacy_photometry
 from skyloom.metrics.memorisation import GRID
@@ -75,6 +76,8 @@ def taken(found: Any, rows: np.ndarray) -> Any:
     if isinstance(found, SkyNoise):
         parts = {name: getattr(found, name)[rows] for name in ("level", "rms", "share", "products", "pairs")}
         return found._replace(**parts)
+    if isinstance(found, FieldSources):
+        return found.take(rows)
     return found[rows]
 
 
@@ -157,6 +160,11 @@ def _noise(chunk: Chunk, through: Lens) -> SkyNoise:
     return sky_noise(np.where(chunk.good, chunk.flux, np.float32(np.nan)))
 
 
+def _sources(chunk: Chunk, through: Lens) -> FieldSources:
+    pairs = zip(chunk.flux, chunk.good, strict=True)
+    return joined_sources([sources_in(*pair, through.unit.tolist(), through.frame.bands) for pair in pairs])
+
+
 def _morphology(chunk: Chunk, through: Lens) -> Float[np.ndarray, "b 5"]:
     band = through.frame.reference
     flux = np.where(chunk.good[:, band], chunk.flux[:, band], np.float32(np.nan))
@@ -180,6 +188,7 @@ KINDS: dict[str, Callable[[Chunk, Lens], Any]] = {
     "inception": _inception,
     "power": _power,
     "noise": _noise,
+    "sources": _sources,
     "morphology": _morphology,
     "coarse": _coarse,
 }
@@ -192,4 +201,6 @@ def _joined(parts: list) -> Any:
     if isinstance(parts[0], SkyNoise):
         names = ("level", "rms", "share", "products", "pairs")
         return parts[0]._replace(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    if isinstance(parts[0], FieldSources):
+        return joined_sources(parts)
     return np.concatenate(parts)

@@ -95,6 +95,18 @@ class Sample:
             yield Chunk(flux, good, (rms * gain).astype(float))
 
 
+def are_pieces(survey: Survey) -> bool:
+    """Whether the cutouts are pieces of a field side by side (`ingest --catalogue grid`), and about no object."""
+    if not {"x", "y"} <= set(survey.column_names) or not len(survey):
+        return False
+    table, (height, width) = survey.table(["x", "y"]), survey.info.shape
+    if not all(pa.types.is_floating(kind) for kind in table.schema.types):
+        return False
+    x, y = (table[name].to_numpy() for name in ("x", "y"))
+    whole = np.isfinite(x + y).all() and (x % 1 == 0).all() and (y % 1 == 0).all()
+    return bool(whole and ((x - x[0]) % width == 0).all() and ((y - y[0]) % height == 0).all())
+
+
 def matched(real: Survey, fake: Survey) -> tuple[Frame, tuple[int, ...], Float[np.ndarray, "c"]]:
     """The frame of two surveys, and the second one's planes and gain in it.
 

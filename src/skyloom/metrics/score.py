@@ -66,7 +66,7 @@ def median(
     order = np.argsort(values)
     values, group = values[order], group[order]
     drawn = _draws(int(group.max()) + 1, resamples, seed)
-    medians = np.array([_weighted_median(values, times[group]) for times in drawn])
+    medians = np.array([weighted_median(values, times[group]) for times in drawn])
     return Score(float(np.median(values)), _error(medians, drawn.shape[1]), unit, len(values))
 
 
@@ -97,7 +97,7 @@ def _error(found: Float[np.ndarray, "s"], groups: int) -> float:
     return float(found.std()) if groups > 1 else np.nan
 
 
-def _weighted_median(ordered: Float[np.ndarray, "n"], times: Int[np.ndarray, "n"]) -> float:
+def weighted_median(ordered: Float[np.ndarray, "n"], times: Int[np.ndarray, "n"]) -> float:
     """The median of ordered values, each repeated so many times."""
     reached = np.cumsum(times)
     half = reached[-1] / 2

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.fft import rfft2
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.special import j0
 
 from skyloom.errors import CatalogueError, RequestError
 from skyloom.metrics.score import RESAMPLES, Score, median
+from skyloom.sky.noise_model import lag_sums
 
 TOGETHER = 256  # images in memory at once
 REACH = 8  # largest lag of the sky's correlation [pixel]; spectra resolve 1/(2 · 8) cycles/pixel
@@ -153,8 +154,8 @@ def sky_pixels(flux: Float[np.ndarray, "n c h w"]) -> Bool[np.ndarray, "n h w"]:
 def sky_noise(flux: Float[np.ndarray, "n c h w"], sky: Bool[np.ndarray, "n h w"] | None = None) -> SkyNoise:
     """Level, rms and correlations of the sky of each image. sky : which pixels; None: those of `sky_pixels`."""
     sky = sky_pixels(flux) if sky is None else sky
-    n, c, h, w = flux.shape
-    r, lags, to_distance, size = _lags(h, w)
+    n, c = flux.shape[:2]
+    r, lags, to_distance = _lags()
     counts = sky.sum((1, 2))
     level, rms = np.full((n, c), np.nan), np.full((n, c), np.nan)
     products, pairs = np.zeros((n, c, len(r))), np.zeros((n, c, len(r)))
@@ -165,8 +166,8 @@ def sky_noise(flux: Float[np.ndarray, "n c h w"], sky: Bool[np.ndarray, "n h w"]
         total = np.maximum(counts[some], 1)[:, None]
         mean = clean.sum((2, 3), dtype=float) / total
         height = np.where(here, clean - mean[..., None, None], 0).astype(np.float32)
-        products[some] = _correlation(height, size) @ to_distance
-        pairs[some] = np.rint(_correlation(here.astype(np.float32), size)) @ to_distance
+        products[some] = _correlation(height) @ to_distance
+        pairs[some] = np.rint(_correlation(here.astype(np.float32))) @ to_distance
         enough = (counts[some] >= LEAST)[:, None]
         level[some] = np.where(enough, mean, np.nan)
         rms[some] = np.where(enough, np.sqrt((height.astype(float) ** 2).sum((2, 3)) / total), np.nan)
@@ -291,18 +292,14 @@ def _level_and_rms(
     return middle, np.where(middle > low, middle - low, 1)
 
 
-def _lags(height: int, width: int) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "l r"], tuple[int, int]]:
-    """Distances up to REACH and their numbers of lags; a matrix that sums lags of one distance; sides for the FFT."""
-    size = next_fast_len(height + REACH, real=True), next_fast_len(width + REACH, real=True)
+def _lags() -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "l r"]]:
+    """Distances up to REACH and their numbers of lags; a matrix that sums lags of one distance."""
     dy, dx = np.arange(-REACH, REACH + 1)[:, None], np.arange(-REACH, REACH + 1)
     square = (dy**2 + dx**2).ravel()
     distinct = np.unique(square[square <= REACH**2])
     to_distance = (square[:, None] == distinct).astype(float)
-    return np.sqrt(distinct), to_distance.sum(0).astype(int), to_distance, size
+    return np.sqrt(distinct), to_distance.sum(0).astype(int), to_distance
 
 
-def _correlation(images: Float[np.ndarray, "n c h w"], size: tuple[int, int]) -> Float[np.ndarray, "n c l"]:
-    """Sums over pixels of the product with the pixel a lag away, for all lags up to REACH along each axis."""
-    around = irfft2(np.abs(rfft2(images, size)) ** 2, size)
-    near = np.arange(-REACH, REACH + 1)
-    return around[:, :, near[:, None], near].reshape(*images.shape[:2], -1)
+def _correlation(images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c l"]:
+    return lag_sums(images, REACH).reshape(*images.shape[:2], -1)

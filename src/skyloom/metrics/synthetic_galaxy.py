@@ -122,7 +122,7 @@ def effects(real: Photometry, fake: Photometry, rows: Trial) -> tuple[Distance, 
     for one, other in zip(_logarithmic(real), _logarithmic(fake), strict=True):
         pool, theirs = one.values[rows.real], other.values[rows.fake]
         score = cohens_d(pool[: rows.n], theirs)
-        again, null = _standardised(pool[: rows.n], theirs, rows.again), _standardised(pool, pool, rows.null)
+        again, null = standardised(pool[: rows.n], theirs, rows.again), standardised(pool, pool, rows.null)
         low, high = np.quantile(again, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
         level = Score(float(null.mean()), float(null.std()), "", score.n)
         p = as_far(abs(score.value), np.abs(null))
@@ -144,8 +144,8 @@ def cohens_d(
     if count < 2:
         return Score(np.nan, np.nan, "", count)
     once = Draws(np.ones((1, len(real)), int), np.ones((1, len(fake)), int))
-    again = _standardised(real, fake, bootstrapped(len(real), len(fake), resamples, seed))
-    return Score(float(_standardised(real, fake, once)[0]), float(again[np.isfinite(again)].std()), "", count)
+    again = standardised(real, fake, bootstrapped(len(real), len(fake), resamples, seed))
+    return Score(float(standardised(real, fake, once)[0]), float(again[np.isfinite(again)].std()), "", count)
 
 
 def cohens_d_as_printed(real: Float[np.ndarray, "n"], fake: Float[np.ndarray, "m"]) -> float:
@@ -189,8 +189,8 @@ def _logarithmic(sample: Photometry) -> list[Property]:
         return [*sample.properties[:-1], last._replace(name=f"ln {last.name}", values=np.log(last.values))]
 
 
-def _standardised(real: np.ndarray, fake: np.ndarray, draws: Draws) -> Float[np.ndarray, "s"]:
-    """Cohen's d of each pair of resamples of the finite values."""
+def standardised(real: np.ndarray, fake: np.ndarray, draws: Draws) -> Float[np.ndarray, "s"]:
+    """Cohen's d (see `cohens_d`) of each pair of resamples of the finite values."""
     (mean, variance), (other, other_variance) = _moments(real, draws.one), _moments(fake, draws.other)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (other - mean) / np.sqrt((variance + other_variance) / 2)

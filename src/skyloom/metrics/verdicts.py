@@ -1,4 +1,4 @@
-"""What each metric says of fake galaxies beside real ones, and of real ones beside as many others."""
+"""What each metric says of fake galaxies or skies beside real ones, and of real ones beside as many others."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from jaxtyping import Float, Int
 from scipy.stats import norm
 
 from skyloom.metrics.classifier import LEAST, classifier_null, classifier_test
-from skyloom.metrics.distances import Distance, Draws, Trial, as_far, judged, unjudged
+from skyloom.metrics.counts import FieldSources, completeness_limits
+from skyloom.metrics.distances import SIDE, Distance, Draws, Trial, as_far, judged, signed, unjudged
 from skyloom.metrics.features import frechet_distance, kernel_distance
+from skyloom.metrics.fields import Likened, clustering, density_ratio, likened
 from skyloom.metrics.fluxes import flux_ratios
 from skyloom.metrics.legacy import legacy_distance
 from skyloom.metrics.measured import legacy_bands, shapes, taken
 from skyloom.metrics.memorisation import Memorised, memorisation
+from skyloom.metrics.photometry import Property
 from skyloom.metrics.samples import Frame
 from skyloom.metrics.score import Score
 from skyloom.metrics.spectra import FAINTEST, SkyNoise, dex_apart, noise_spectrum, offsets_alone, sky_offsets
 from skyloom.metrics.synthetic_galaxy import colour_distance, effects, property_distances
 
 NULLS = 10  # null pairs of the scores that take long
-SIDE = 1.96  # standard deviations of half a 95 % interval
 WAVES = "mean log power"
 
 
@@ -64,12 +66,16 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Metric:
-    """kinds : what it needs measured; fewest : galaxies of each sample below which it says nothing; says : in words"""
+    """kinds : what it needs measured; fewest : galaxies of each sample below which it says nothing; says : in words
+
+    of : "galaxies", "pieces" of a field, or both: ""
+    """
 
     judge: Callable[[Case], Verdict]
     kinds: tuple[str, ...]
     fewest: int
     says: str
+    of: str = ""
 
 
 def _sgd(case: Case) -> Verdict:
@@ -153,8 +159,8 @@ def _noise(case: Case) -> Verdict:
         [offsets_alone(taken(pool, one), taken(pool, other)) for one, other in _null_rows(case.rows.null, 100)]
     )
     for k, (name, offset) in enumerate(zip(case.frame.names, offsets, strict=True)):
-        rows.append(Row("noise", _signed(f"{name} rms, fake / real", offset.rms, others[:, 0, k])))
-        rows.append(Row("noise", _signed(f"{name} level, fake − real", offset.level, others[:, 1, k])))
+        rows.append(Row("noise", signed(f"{name} rms, fake / real", offset.rms, others[:, 0, k])))
+        rows.append(Row("noise", signed(f"{name} level, fake − real", offset.level, others[:, 1, k])))
     return Verdict(rows)
 
 
@@ -198,20 +204,58 @@ def _memorisation(case: Case) -> Verdict:
     return Verdict([Row("memorisation", distance, "COPIES: " * found.alarm + said)], found)
 
 
+def _counts(case: Case) -> Verdict:
+    pool, fake = case.real["sources"], case.fake["sources"]
+    limits = completeness_limits(pool)
+    rows = [Row("counts", density_ratio(pool, fake, case.rows), "all that were found")]
+    found = likened(pool, fake, case.rows, lambda some: some.magnitudes_to(limits))
+    for one, limit in zip(found, limits, strict=True):
+        rows += _three("counts", one, f"to {limit:g} mag; ")
+    return Verdict(rows)
+
+
+def _sources(case: Case) -> Verdict:
+    found = likened(case.real["sources"], case.fake["sources"], case.rows, _colours_and_size)
+    return Verdict([row for one in found for row in _three("sources", one)])
+
+
+def _colours_and_size(some: FieldSources) -> tuple[Property, ...]:
+    return some.colours_and_size
+
+
+def _three(metric: str, one: Likened, note: str = "") -> list[Row]:
+    note = f"{note}p = {one.p:.2g} if sources were independent" if np.isfinite(one.p) else ""
+    return [Row(metric, one.apart, note), Row(metric, one.effect), Row(metric, one.shift)]
+
+
+def _clustering(case: Case) -> Verdict:
+    found = clustering(case.real["sources"], case.fake["sources"], case.rows, case.seed)
+    return Verdict([Row("clustering", one, note) for one, note in found])
+
+
 METRICS: dict[str, Metric] = {
-    "sgd": Metric(_sgd, ("photometry",), 2, "magnitudes, colours and half-light radii, each in its unit, and a sum"),
-    "sgd_legacy": Metric(_sgd_legacy, ("legacy",), 2, "the published Synthetic Galaxy Distance, faults included"),
-    "effect": Metric(_effect, ("photometry",), 2, "Cohen's d of the same properties"),
-    "flux": Metric(_flux, ("photometry",), 2, "the factors that fake fluxes lack, as means and as medians"),
-    "colours": Metric(_colours, ("photometry",), 3, "magnitude and colours jointly"),
-    "morphology": Metric(_morphology, ("morphology",), 2, "concentration, asymmetry, smoothness, Gini, M20"),
+    "sgd": Metric(
+        _sgd, ("photometry",), 2, "magnitudes, colours and half-light radii, each in its unit, and a sum", "galaxies"
+    ),
+    "sgd_legacy": Metric(
+        _sgd_legacy, ("legacy",), 2, "the published Synthetic Galaxy Distance, faults included", "galaxies"
+    ),
+    "effect": Metric(_effect, ("photometry",), 2, "Cohen's d of the same properties", "galaxies"),
+    "flux": Metric(_flux, ("photometry",), 2, "the factors that fake fluxes lack, as means and as medians", "galaxies"),
+    "colours": Metric(_colours, ("photometry",), 3, "magnitude and colours jointly", "galaxies"),
+    "morphology": Metric(
+        _morphology, ("morphology",), 2, "concentration, asymmetry, smoothness, Gini, M20", "galaxies"
+    ),
+    "counts": Metric(_counts, ("sources",), 2, "how many sources a field has, and of which magnitudes", "pieces"),
+    "sources": Metric(_sources, ("sources",), 2, "colours and sizes of a field's sources", "pieces"),
+    "clustering": Metric(_clustering, ("sources",), 2, "two-point function of a field's sources", "pieces"),
     "power": Metric(_power, ("power",), 2, "power spectrum of the images"),
     "noise": Metric(_noise, ("noise",), 2, "power spectrum, rms and level of the sky"),
     "frechet": Metric(_frechet, ("features",), 3, "Fréchet distance of random features"),
     "kernel": Metric(_kernel, ("features",), 3, "kernel distance of random features"),
     "inception": Metric(_inception, ("inception",), 3, "Fréchet distance of an encoder of yours"),
     "classifier": Metric(_classifier, ("features",), LEAST, "how well a classifier tells fake from real"),
-    "memorisation": Metric(_memorisation, ("coarse",), 2, "copies of training images"),
+    "memorisation": Metric(_memorisation, ("coarse",), 2, "copies of training images", "galaxies"),
 }
 
 
@@ -234,13 +278,3 @@ def _beside(name: str, score: Score, null: np.ndarray) -> Distance:
     error = max(score.error, level.error)
     low, high = (max(0.0, score.value - level.value + side * SIDE * error) for side in (-1, 1))
     return Distance(name, score, level, low, high, as_far(score.value, null))
-
-
-def _signed(name: str, score: Score, null: np.ndarray) -> Distance:
-    """A number that may lie on either side of its null."""
-    null = null[np.isfinite(null)]
-    if not (np.isfinite(score.value) and len(null)):
-        return unjudged(name, score.unit, score.n)
-    level = Score(float(null.mean()), float(null.std()), score.unit, score.n)
-    low, high = score.value - SIDE * score.error, score.value + SIDE * score.error
-    return Distance(name, score, level, low, high, as_far(abs(score.value - level.value), np.abs(null - level.value)))

@@ -61,6 +61,14 @@ def splits_of(surveys: Sequence[Survey], seed: int) -> list[Split]:
     return [split(survey, SIDES, seed) for survey in surveys]
 
 
+def learnt_and_held_out(survey: Survey, where: str, seed: int) -> tuple[list[str], list[str]]:
+    """Objects that a recipe of this filter and seed learns from, and those that it never sees, by position."""
+    passing = set(survey.table(["object_id"], where or None)["object_id"].to_pylist())
+    ids = splits_of([survey], seed)[0].ids
+    learnt, *others = ([one for one in ids[side] if one in passing] for side in SIDES)
+    return learnt, [one for side in others for one in side]
+
+
 def seen(school: School) -> dict[str, Any]:
     """What the weights have been shown: the bands, pixel scales and cutout sizes of all surveys."""
     infos = [survey.info for survey in school.surveys]

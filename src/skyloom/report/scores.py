@@ -16,7 +16,7 @@ from skyloom.errors import RequestError
 from skyloom.metrics.comparison import Comparison
 from skyloom.metrics.measured import Lens, lens
 from skyloom.metrics.nearest import search
-from skyloom.metrics.samples import Sample, matched
+from skyloom.metrics.samples import Sample, are_pieces, matched
 from skyloom.metrics.score import Score
 from skyloom.metrics.spectra import power_spectra
 from skyloom.metrics.verdicts import METRICS, Row
@@ -69,19 +69,16 @@ def score_page(comparison: Comparison, real: Survey | str | Path, fake: Survey |
 
 
 def score_chapters(comparison: Comparison, real: Survey, fake: Survey) -> list[Chapter]:
-    """The chapters of the page."""
+    """The chapters of the page; for pieces of a field, which are about no object, without sheets of galaxies."""
     ours, theirs = _samples(comparison, real, fake)
     through = lens(ours, comparison.seed)
     parts = [_scores(comparison)]
     if comparison.properties:
         parts.append(_histograms(comparison))
-    return [
-        *parts,
-        _spectra(ours, theirs, through),
-        _quiz(comparison, real, fake),
-        _neighbours(comparison, real, fake),
-        _how(comparison, real, fake),
-    ]
+    parts.append(_spectra(ours, theirs, through))
+    if not (are_pieces(real) and are_pieces(fake)):
+        parts += [_quiz(comparison, real, fake), _neighbours(comparison, real, fake)]
+    return [*parts, _how(comparison, real, fake)]
 
 
 def _samples(comparison: Comparison, real: Survey, fake: Survey) -> tuple[Sample, Sample]:

@@ -58,8 +58,8 @@ def measure_noise(flux: Float[np.ndarray, "n c h w"], sky: Bool[np.ndarray, "n h
         count = np.maximum(here.sum((2, 3), keepdims=True), 1)
         some = np.where(here, flux[start : start + TOGETHER], 0).astype(np.float64)
         height = np.where(here, some - some.sum((2, 3), keepdims=True) / count, 0)
-        products += _pair_sums(height)
-        pairs += _pair_sums(here.astype(np.float64))
+        products += lag_sums(height, REACH, together=True)
+        pairs += lag_sums(here.astype(np.float64), REACH, together=True)
     correlation = products / np.maximum(pairs, 1)
     variance = correlation[:, REACH, REACH]
     return NoiseModel(
@@ -68,12 +68,18 @@ def measure_noise(flux: Float[np.ndarray, "n c h w"], sky: Bool[np.ndarray, "n h
     )
 
 
-def _pair_sums(images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "c k k"]:
-    """Sums over images and pixels of the product with the pixel a lag away, for lags up to REACH along each axis."""
-    size = tuple(next_fast_len(side + REACH, real=True) for side in images.shape[2:])
-    around = irfft2((np.abs(rfft2(images, size)) ** 2).sum(0), size)
-    near = np.arange(-REACH, REACH + 1)
-    return around[:, near[:, None], near]
+def lag_sums(
+    images: Float[np.ndarray, "n c h w"], reach: int, *, together: bool = False
+) -> Float[np.ndarray, "*n c k k"]:
+    """Sums over pixels of the product with the pixel a lag away, for lags up to `reach` along each axis.
+
+    together : over all images; else of each
+    """
+    size = tuple(next_fast_len(side + reach, real=True) for side in images.shape[2:])
+    power = np.abs(rfft2(images, size)) ** 2
+    around = irfft2(power.sum(0) if together else power, size)
+    near = np.arange(-reach, reach + 1)
+    return around[..., near[:, None], near]
 
 
 def _root(correlation: Float[np.ndarray, "k k"]) -> tuple[tuple[float, ...], ...]:
