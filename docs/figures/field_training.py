@@ -41,7 +41,7 @@ WHITE = 15  # sources
 
 def learnt(survey: sl.Survey, folder: Path) -> None:
     """Train up to the last of STEPS, and keep the network at each."""
-    recipe = with_settings(deep_field.deep_field("laptop"), {"where": "x > 1000", "steps": "5000", "alone": "2500"})
+    recipe = with_settings(deep_field.deep_field("laptop"), {"where": "x > 1000", "steps": "3500", "alone": "2500"})
     torch.set_num_threads(1)
     lesson = deep_field.lesson(recipe, School([survey], splits_of([survey], recipe.seed), torch.device("cpu"), None))
     keep(lesson.product, folder, 0)
@@ -89,7 +89,7 @@ def main() -> None:
         net = painter_of(NAME).on("cpu")
         net.load_state_dict(load_file(kept(folder, step)))
         album.append((f"{step:,} steps", replace(painter, on=placed(net))))
-    album.append(("5,000 steps, with a critic: the shipped weights", painter))
+    album.append(("3,500 steps, with a critic: the shipped weights", painter))
     cutouts = [cutout(one, words) for words, one in album]
     info = replace(painter.info, shape=(len(ROWS), len(COLUMNS)))
     _, shown = pictures(Album(about_sources(painter), info), Album(cutouts, info))
