@@ -1,6 +1,6 @@
 """Probe trained encoders beside what needs no training, and write scores.json and card.md; ship them if asked.
 
-    python scripts/score_embeddings.py SURVEY RUN... [--where FILTER] [--ship] [--keep FILE] [--zoo SURVEY RUN]
+    python scripts/score_embeddings.py SURVEY RUN... [--where FILTER] [--folds K] [--ship] [--table FILE]
 
 Numbers of SURVEY's own catalogue, or a mock's truth, are read out of each run's vectors, of photometry and moments, of
 a random encoder and of the pixels; a linear and a nearest-neighbour model learn them on the side that the runs learnt
@@ -29,11 +29,12 @@ from skyloom.errors import SkyloomError
 from skyloom.infer.embed import Encoder, encoder_of
 from skyloom.metrics.features import random_features
 from skyloom.metrics.plain_features import measured_features, pixel_features
-from skyloom.metrics.probes import probe, recall_at_one
+from skyloom.metrics.probes import cross_probe, probe, recall_at_one
 from skyloom.recipes.lesson import splits_of
 from skyloom.sky.views import blurred, deepened_to, smoothed_noise, turned
 
 KINDS = ("linear", "knn")
+PIXELS = 24  # a side, of the images' middle, in the model of the pixels: more of them only add noise to it
 BLUR, NOISE = 1.0, 1.5  # of the retrieval: FWHM added [pixel], and factor of the sky's rms
 Features = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # light, good, rms
 
@@ -93,6 +94,9 @@ def targets_of(galaxies: Galaxies) -> dict[str, tuple[str, np.ndarray]]:
         found["ellipticity"] = number("true_ellipticity")
         found["colour g − r"] = number("true_mag_g") - number("true_mag_r")
         found["Sérsic index (ln)"] = np.log(number("true_n"))
+    if "hst_flux_radius" in there:
+        found["half-light radius (ln)"] = np.log(number("hst_flux_radius"))
+        found["magnitude F814W"] = number("hst_mag")
     for label, name in (("spiral_label", "spiral"), ("zphot", "redshift (ln 1 + z)")):
         if label in there:
             found[name] = np.log1p(number(label)) if label == "zphot" else number(label)
@@ -114,9 +118,16 @@ def seen_otherwise(galaxies: Galaxies, rows: np.ndarray, seed: int = 0) -> tuple
     return out.numpy(), np.ones(out.shape, bool)
 
 
-def table(galaxies: Galaxies, train, test, all_features: dict[str, Features]) -> list[dict]:
-    """A row per target and kind of probe, a score of each set of features in it."""
+def catalogued(galaxies: Galaxies) -> dict[str, np.ndarray]:
+    """Magnitudes of other telescopes, if the survey has any in columns `hsc_<band>`."""
+    names = [name for name in galaxies.survey.column_names if name.startswith("hsc_")]
+    return {"HSC magnitudes": np.column_stack([galaxies.column(name) for name in names])} if names else {}
+
+
+def table(galaxies: Galaxies, train, test, all_features: dict[str, Features], folds: int) -> list[dict]:
+    """A row per target and kind of probe, a score of each set of features in it. folds : 0 for the two sides"""
     vectors = {name: make(galaxies.light, galaxies.good, galaxies.rms) for name, make in all_features.items()}
+    more = catalogued(galaxies)
     sound = np.all([np.isfinite(part).all(1) for part in vectors.values()], 0)
     rows = []
     for target, values in targets_of(galaxies).items():
@@ -125,8 +136,11 @@ def table(galaxies: Galaxies, train, test, all_features: dict[str, Features]) ->
         goal = values == 1 if classes else values
         for kind in KINDS:
             row: dict = {"target": target, "probe": kind, "measure": "area" if classes else "R²"}
-            for name, features in vectors.items():
-                found = probe(features, goal, train & known, test & known, kind)
+            for name, features in (vectors | more).items():
+                if folds:
+                    found = cross_probe(features[known], goal[known], kind, folds)
+                else:
+                    found = probe(features, goal, train & known, test & known, kind)
                 row |= {"n": found.score.n, name: [found.score.value, found.low, found.high]}
             rows.append(row)
             print(row, flush=True)
@@ -140,7 +154,10 @@ def table(galaxies: Galaxies, train, test, all_features: dict[str, Features]) ->
     for name, make in all_features.items():
         again = make(light, good, galaxies.rms[asked])
         score = recall_at_one(again, vectors[name][sound], np.flatnonzero(np.isin(np.flatnonzero(sound), asked)))
-        row |= {"n": score.n, name: [score.value, score.value - 1.96 * score.error, score.value + 1.96 * score.error]}
+        row |= {
+            "n": score.n,
+            name: [score.value, score.value - 1.96 * score.error, min(1.0, score.value + 1.96 * score.error)],
+        }
     print(row, flush=True)
     return [*rows, row]
 
@@ -149,9 +166,13 @@ def markdown(rows: list[dict]) -> str:
     names = [name for name in rows[0] if isinstance(rows[0][name], list)]
     lines = [f"| asked for | probe | n | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
     for row in rows:
-        best = max(row[name][0] for name in names)
+        best = max(row[name][0] for name in names if name in row)
         cells = []
-        for value, low, high in (row[name] for name in names):
+        for name in names:
+            if name not in row:
+                cells.append("")
+                continue
+            value, low, high = row[name]
             mark = "**" if value == best else ""
             cells.append(f"{mark}{value:.3f}{mark} [{low:.3f}, {high:.3f}]")
         lines.append(f"| {row['target']} ({row['measure']}) | {row['probe']} | {row['n']:,} | {' | '.join(cells)} |")
@@ -170,7 +191,7 @@ def card(run: Run, scores: dict) -> str:
         f"{info['pixel_scale'] or 'no stated size'} arcsec in {bands}{some}; other bands and pixels are refused.\n",
         f"**Probes** on objects of {scores['survey']} that no training saw, by position; in brackets 95 %. "
         "`photometry`: light in four circles of each band, size, shape; `random`: an untrained encoder; `pixels`: "
-        "all of them.\n",
+        f"the inner {PIXELS} × {PIXELS} of each band.\n",
         markdown(scores["rows"]),
         "\n**Not for** other bands, depths and seeing than those above, nor for galaxies larger than it sees.\n",
     ])  # fmt: skip
@@ -182,8 +203,9 @@ def main() -> None:
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--where", default="")
     parser.add_argument("--most", type=int, default=4000, help="objects, at most, by the survey's order")
+    parser.add_argument("--folds", type=int, default=0, help="probe in so many folds of all objects; 0: by sides")
     parser.add_argument("--ship", action="store_true")
-    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--table", type=Path, help="where to write the table in Markdown too")
     asked = parser.parse_args()
     survey, runs = sl.open(asked.survey), [open_run(name) for name in asked.runs]
     encoders = [encoder_of(run.path) for run in runs]
@@ -201,15 +223,15 @@ def main() -> None:
         except SkyloomError as reason:
             raise SystemExit(f"{encoder.name}: {reason}") from reason
         features[encoder.name] = learnt(encoder, survey.info)
-    rows = table(galaxies, train, ~train, features | plain(min(encoders[0].info.shape)))
+    rows = table(galaxies, train, ~train, features | plain(PIXELS), asked.folds)
     scores = {"survey": asked.survey.name, "where": asked.where, "rows": rows}
     print(markdown(rows))
     runs[0].write_facts("scores", scores)
     (runs[0].path / "card.md").write_text(card(runs[0], scores), encoding="utf-8")
     if asked.ship:
         ship(runs[0])
-    if asked.keep:
-        write_whole(asked.keep, json.dumps(scores, indent=1) + "\n")
+    if asked.table:
+        write_whole(asked.table, markdown(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def test_other_bands_and_pixels_are_refused_before_any_work(runs, tiny_survey, t
 
 
 def test_weights_that_always_saw_all_bands_want_all(runs, tiny_survey, tmp_path):
-    g, r, i = tiny_survey.info.bands
+    g, r, _ = tiny_survey.info.bands
     flux, ivar = pixels(tiny_survey)
     with pytest.raises(RequestError, match="needs all of g, r, i, and i are not there"):
         encoder_of(runs["vae"]).vectors(flux[:, :2], ivar[:, :2], info=replace(tiny_survey.info, bands=(g, r)))

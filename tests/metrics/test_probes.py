@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from skyloom.errors import CatalogueError, RequestError
 from skyloom.metrics.plain_features import measured_features, pixel_features
-from skyloom.metrics.probes import _area, _determination, probe, recall_at_one
+from skyloom.metrics.probes import _area, _determination, cross_probe, probe, recall_at_one
 from skyloom.sky.grid import SYMMETRIES, turn
 
 N = 400
@@ -83,6 +83,15 @@ def test_more_features_than_objects_are_the_same_ridge():
         for alpha in np.logspace(-1, 5, 13)
     ]
     assert min(abs(found.score.value - one) for one in scores) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_a_probe_in_folds_reads_every_object_once_and_agrees_with_two_sides(kind):
+    features, target = made()
+    found, sides = cross_probe(features, target, kind), probe(features, target, TRAIN, ~TRAIN, kind)
+    assert found.score.n == N
+    assert found.score.value == pytest.approx(sides.score.value, abs=4 * sides.score.error)
+    assert cross_probe(features, np.random.default_rng(9).normal(size=N), kind).low < 0
 
 
 def test_unknown_targets_are_left_out():

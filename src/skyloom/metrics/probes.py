@@ -58,14 +58,43 @@ def probe(
     known = np.isfinite(target) if target.dtype != bool else np.ones(len(target), bool)
     train, test = train & known, test & known
     _require_enough(features, target, train, test)
+    return _judged(target[test], _found(features, target, train, test, kind), seed)
+
+
+def cross_probe(
+    features: Float[np.ndarray, "n d"],
+    target: Shaped[np.ndarray, "n"],
+    kind: Kind = "linear",
+    folds: int = 5,
+    seed: int = 0,
+) -> Probe:
+    """As `probe`, where there are too few objects for two sides: each fifth is read by what the rest taught.
+
+    The interval is that of the objects; that the folds share most of what they learn from is not in it.
+    """
+    known = np.isfinite(target) if target.dtype != bool else np.ones(len(target), bool)
+    features, target = features[known], target[known]
+    fold = np.random.default_rng([seed, 1]).permutation(len(target)) % folds
+    found = np.empty(len(target))
+    for number in range(folds):
+        test = fold == number
+        _require_enough(features, target, ~test, test)
+        found[test] = _found(features, target, ~test, test, kind)
+    return _judged(target, found, seed)
+
+
+def _found(features, target, train, test, kind: Kind) -> Float[np.ndarray, "m"]:
+    """What a model of the one side says of the other."""
     scaler = StandardScaler().fit(features[train])
     own, unseen = (scaler.transform(features[side]).clip(-FARTHEST, FARTHEST) for side in (train, test))
     if kind == "linear" and own.shape[1] > len(own):  # no weight outside the span of what is learnt from is used
         span = np.linalg.svd(own, full_matrices=False)[2]
         own, unseen = own @ span.T, unseen @ span.T
-    truth = target[test]
-    found = (_classified if target.dtype == bool else _read_off)(own, target[train], unseen, kind)
-    measure = _area if target.dtype == bool else _determination
+    return (_classified if target.dtype == bool else _read_off)(own, target[train], unseen, kind)
+
+
+def _judged(truth, found, seed: int) -> Probe:
+    measure = _area if truth.dtype == bool else _determination
     rng = np.random.default_rng(seed)
     drawn = [rng.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
     again = np.array([measure(truth[rows], found[rows]) for rows in drawn])
