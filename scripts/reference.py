@@ -22,6 +22,7 @@ PARTS = {
         "export",
         "train",
         "profile",
+        "embed",
         "simulate",
         "inpaint",
         "transfer",

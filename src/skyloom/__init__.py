@@ -22,6 +22,7 @@ _HOMES = {
     "mock": "skyloom.data.mocks.mock",
     "train": "skyloom.recipes.training",
     "profile": "skyloom.infer.profiles",
+    "embed": "skyloom.infer.embed",
     "simulate": "skyloom.infer.simulate",
     "inpaint": "skyloom.infer.inpaint",
     "transfer": "skyloom.infer.transfer",

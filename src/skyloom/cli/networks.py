@@ -1,4 +1,4 @@
-"""Commands that measure, and that teach networks: profile, train."""
+"""Commands that measure, and that teach networks: profile, embed, train."""
 
 from __future__ import annotations
 
@@ -44,8 +44,26 @@ def profile(
         finish("; ".join((f"{out}: {len(table)} profiles", *remarks)), summary, as_json)
 
 
+def embed(
+    survey: SurveyArgument,
+    with_: Annotated[
+        str, typer.Option("--with", metavar="NAME", help="Weights that ship with skyloom (simclr-kids), or a run.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Keep a vector of every object of SURVEY, as a column; objects that have one already are left alone."""
+    with job(as_json) as progress:
+        made = sl.embed(survey, with_=with_, progress=progress)
+        there = [f"{made.kept} there already"] if made.kept else []
+        blind = [f"{len(made.blind)} without a good pixel have none"] if made.blind else []
+        summary = {"survey": str(survey), **made.facts()}
+        finish(
+            "; ".join((f"{survey}: {made.made} vectors in the column {made.column}", *there, *blind)), summary, as_json
+        )
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="pix2prof or profile_decoder.")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="pix2prof, simclr, galaxy_edm … (docs/train.md).")],
     surveys: Annotated[list[Path], typer.Argument(metavar="SURVEY…", help="What to learn from.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run directory to write, or to go on with.")],
     size: Annotated[Size, typer.Option(help="How large, and for what machine.")] = Size.laptop,

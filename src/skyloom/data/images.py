@@ -133,7 +133,7 @@ def image_batches(
         draw = np.random.default_rng([seed, 4, step])
         numbers = range(step * batch, (step + 1) * batch)
         rows = np.array(
-            [_shuffled(seed, number // len(images), len(images))[number % len(images)] for number in numbers]
+            [shuffled(seed, number // len(images), len(images))[number % len(images)] for number in numbers]
         )
         turns = draw.integers(0, len(SYMMETRIES), batch)
         moves = draw.uniform(-shift, shift, (batch, 2)).astype(np.float32)
@@ -149,7 +149,8 @@ def image_batches(
 
 
 @lru_cache(maxsize=4)
-def _shuffled(seed: int, epoch: int, n: int) -> Int[np.ndarray, "n"]:
+def shuffled(seed: int, epoch: int, n: int) -> Int[np.ndarray, "n"]:
+    """The order of n images in an epoch."""
     return np.random.default_rng([seed, 5, epoch]).permutation(n)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -157,8 +157,21 @@ class Match(NamedTuple):
         return out
 
 
-def matched(generator: Generator, info: SurveyInfo, *, anyway: bool = False) -> Match:
-    """The survey's bands among the generator's; RequestError for what the weights have never seen.
+class Learnt(Protocol):
+    """Weights that belong to bands, zero points and pixels."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def recipe(self) -> str: ...
+
+    @property
+    def info(self) -> SurveyInfo: ...
+
+
+def matched(generator: Learnt, info: SurveyInfo, *, anyway: bool = False) -> Match:
+    """The survey's bands among those of a network of flux; RequestError for what its weights have never seen.
 
     anyway : also another pixel scale, or one that is not known; bands must be known in any case
     """
@@ -167,7 +180,7 @@ def matched(generator: Generator, info: SurveyInfo, *, anyway: bool = False) -> 
     if strange:
         raise RequestError(
             f"{generator.name} knows {', '.join(generator.info.band_names)} and has never seen {', '.join(strange)}; "
-            "leave those bands out, or train on yours (skyloom train galaxy_edm)"
+            f"leave those bands out, or train on yours (skyloom train {generator.recipe})"
         )
     _require_scale(generator, info, anyway)
     places = {spelled(name): k for k, name in enumerate(info.band_names)}
@@ -179,7 +192,7 @@ def matched(generator: Generator, info: SurveyInfo, *, anyway: bool = False) -> 
     return Match(bands, gain)
 
 
-def _gain(generator: Generator, info: SurveyInfo, here: int, there: int) -> float:
+def _gain(generator: Learnt, info: SurveyInfo, here: int, there: int) -> float:
     ours, theirs = generator.info.bands[here], info.bands[there]
     if ours.zero_point is None and theirs.zero_point is None:
         return 1.0
@@ -191,7 +204,7 @@ def _gain(generator: Generator, info: SurveyInfo, here: int, there: int) -> floa
     return 10 ** (0.4 * (ours.zero_point - theirs.zero_point))
 
 
-def _require_scale(generator: Generator, info: SurveyInfo, anyway: bool) -> None:
+def _require_scale(generator: Learnt, info: SurveyInfo, anyway: bool) -> None:
     ours, theirs = generator.info.pixel_scale, info.pixel_scale
     if anyway or (ours is None and theirs is None):
         return
