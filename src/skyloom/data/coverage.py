@@ -26,7 +26,7 @@ def write_moc(ra: Float[np.ndarray, "n"], dec: Float[np.ndarray, "n"], path: Pat
     known = np.isfinite(ra) & np.isfinite(dec)
     if not known.any():
         raise CatalogueError(f"none of the {len(ra)} objects has a position, so there is no map of where they lie")
-    cells = _mocpy().MOC.from_lonlat(ra[known] * units.deg, dec[known] * units.deg, max_norder=order)
+    cells = require_mocpy().MOC.from_lonlat(ra[known] * units.deg, dec[known] * units.deg, max_norder=order)
     try:
         with drafted(path) as draft:
             cells.save(draft, format="fits")
@@ -35,7 +35,7 @@ def write_moc(ra: Float[np.ndarray, "n"], dec: Float[np.ndarray, "n"], path: Pat
     return int((~known).sum())
 
 
-def _mocpy() -> Any:
+def require_mocpy() -> Any:
     """The library of coverage maps, an optional extra."""
     try:
         import mocpy

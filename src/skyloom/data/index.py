@@ -80,6 +80,10 @@ class Index:
         shown = [_without(row, own, k) for row, own in zip(names, without or [None] * len(names), strict=True)]
         return Nearest(np.take_along_axis(names, np.array(shown), 1), np.take_along_axis(distance, np.array(shown), 1))
 
+    def require(self, hash: str) -> None:
+        """RequestError unless the vectors come from these weights."""
+        require_weights(self.survey, self.name, self.hash, hash)
+
     def _passing(self, where: str) -> Bool[np.ndarray, "n"]:
         some, _ = embedded(self.survey, self.name, where)
         return np.asarray(pc.is_in(pa.array(self.ids, pa.string()), value_set=pa.array(some, pa.string())))

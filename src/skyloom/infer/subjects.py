@@ -135,6 +135,11 @@ def _common(
             f"the query has bands {', '.join(info.band_names)} and {known.name} has {', '.join(known.info.band_names)}; "
             "give an image in at least one of them"
         )
+    if (info.pixel_scale is None) != (known.info.pixel_scale is None):
+        raise RequestError(
+            f"only one of the query and {known.name} says how large its pixels are, so they cannot be brought to one "
+            "scale; give an image with a WCS, or ingest with --pixel-scale"
+        )
     if not left_out:
         return cutouts, info, []
     some = (replace(one, **_planes(one, keep)) for one in cutouts)
