@@ -36,11 +36,13 @@ class Oddity(NamedTuple):
 
 def main_directions(vectors: Float32[np.ndarray, "n d"]) -> Float[np.ndarray, "n c"]:
     """Unit vectors along their COMPONENTS principal directions, each of variance 1; those without any left out."""
+    if len(vectors) < 2 or not np.ptp(unit(vectors), axis=0).any():
+        return np.empty((len(vectors), 0))
     count = min(COMPONENTS, *vectors.shape)
     model = PCA(count, svd_solver="covariance_eigh" if vectors.shape[1] <= len(vectors) else "full")
     found = model.fit_transform(unit(vectors).astype(np.float64))
     spread = found.std(0)
-    seen = spread > 1e-6 * spread.max() if spread.max() > 0 else np.zeros(len(spread), bool)
+    seen = spread > 1e-6 * spread.max()
     return found[:, seen] / spread[seen]
 
 

@@ -65,7 +65,7 @@ def anomalies(
     files = [labels] if isinstance(labels, str | Path) else labels
     given = read_labels(files, every, survey.path.name)
     kept = read_embeddings(survey, None if with_ is None else name_of(with_), where)
-    places = main_directions(kept.vectors) if len(kept.ids) > 2 else np.empty((len(kept.ids), 0))
+    places = main_directions(kept.vectors)
     found = oddity(places, seed)
     labelled = np.array([one in given for one in kept.ids])
     score = relabelled(places, found.score, labelled, np.array([given.get(one, False) for one in kept.ids]), seed)
