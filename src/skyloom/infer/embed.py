@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import nn
@@ -17,13 +18,15 @@ from torch import nn
 from skyloom.checkpoint import Run, open_run, shipped
 from skyloom.data import store
 from skyloom.data.cutout import SurveyInfo
-from skyloom.data.embeddings import column_of, keep_embeddings, without_embedding
+from skyloom.data.embeddings import column_of, keep_embeddings, read_embeddings, without_embedding
 from skyloom.data.rings import SKIES, known_sky
 from skyloom.errors import RequestError, RunError
 from skyloom.infer.generator import Match, matched
 from skyloom.infer.placed import device_of, placed
 from skyloom.infer.side_by_side import chunks_of, side_by_side
 from skyloom.nn.embedder import Embedder, EmbedderConfig
+from skyloom.nn.masked import MaskedAutoencoder, MaskedConfig
+from skyloom.nn.variational import Variational, VariationalConfig
 from skyloom.sky.background import sky_level
 from skyloom.sky.grid import corner
 from skyloom.sky.scaling import Asinh, scaling_of
@@ -35,6 +38,8 @@ SHARE = 20.0  # and at least so many times as long as keeping it takes
 Progress = Callable[[int, int | None, str], None]
 NETS: dict[str, Callable[[Any], nn.Module]] = {
     "simclr": lambda settings: Embedder(EmbedderConfig(**settings)),
+    "vae": lambda settings: Variational(VariationalConfig(**settings)),
+    "masked_autoencoder": lambda settings: MaskedAutoencoder(MaskedConfig(**settings)),
 }
 
 
@@ -156,16 +161,17 @@ def encoder_of(name: str | Path | Encoder) -> Encoder:
     info = SurveyInfo.from_json(facts["info"])
     return Encoder(
         run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), scaling_of(facts["scaling"]),
-        facts["bin"], facts["dimension"], facts["some_bands"], placed(_net(run, len(info.bands))),
+        facts["bin"], facts["dimension"], facts["some_bands"], placed(_net(run, info)),
     )  # fmt: skip
 
 
-def _net(run: Run, bands: int) -> nn.Module:
+def _net(run: Run, info: SurveyInfo) -> nn.Module:
     settings = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in run.record["settings"]["net"].items()
     }
-    return run.load(NETS[run.record["recipe"]]({**settings, "channels": bands}))
+    settings |= {name: info.shape[0] for name in ("side",) if name in settings}
+    return run.load(NETS[run.record["recipe"]]({**settings, "channels": len(info.bands)}))
 
 
 class Embedded(NamedTuple):
@@ -193,7 +199,9 @@ def embed(
 
     with_ : weights that ship with skyloom (simclr-kids), a run directory, or an open encoder
     device : "cpu" or "cuda", None for the GPU where there is one
-    What is done is kept every minute, so that a call that was killed goes on where it was.
+    What is done is kept every minute, so that a call that was killed goes on where it was. Weights of the recipe vae
+    whose prior is a mixture also sort: `cluster_<name>` is the most probable part of the mixture, and
+    `cluster_<name>_probability` how probable it is.
     Raises RequestError for weights that make no vectors, or bands and pixels that they have never seen.
     """
     survey, encoder = store.opened(survey), encoder_of(with_)
@@ -214,7 +222,7 @@ def embed(
             survey, waiting = _kept(survey, encoder, waiting), []
             saved = time.monotonic()
             pause = max(SAVED, SHARE * (saved - started))
-    survey = _kept(survey, encoder, waiting)
+    survey = _sorted(_kept(survey, encoder, waiting), encoder)
     return Embedded(survey, column, len(missing) - len(blind), len(survey) - len(missing), tuple(blind))
 
 
@@ -241,3 +249,17 @@ def _kept(survey: store.Survey, encoder: Encoder, pieces: Sequence[Piece]) -> st
     if not ids:
         return survey
     return keep_embeddings(survey, encoder.name, encoder.hash, ids, np.concatenate([piece.vectors for piece in pieces]))
+
+
+def _sorted(survey: store.Survey, encoder: Encoder) -> store.Survey:
+    """The same survey with each object's cluster, if the weights know any."""
+    net = encoder.on("cpu")
+    if not (isinstance(net, Variational) and net.config.components > 1):
+        return survey
+    found = read_embeddings(survey, encoder.name)
+    with torch.inference_mode():
+        probability, cluster = net.clusters(torch.tensor(found.vectors)).max(1)
+    name = column_of(encoder.name).replace("embedding", "cluster", 1)
+    return survey.add_columns(
+        pa.table({"object_id": found.ids, name: cluster.numpy(), f"{name}_probability": probability.numpy()})
+    )

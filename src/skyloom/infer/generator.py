@@ -19,6 +19,7 @@ from skyloom.infer.placed import placed
 from skyloom.infer.suited import spelled
 from skyloom.nn.astroddpm import AstroDDPM, AstroDDPMConfig
 from skyloom.nn.denoiser import Denoiser, DenoiserConfig
+from skyloom.nn.variational import Variational, VariationalConfig
 from skyloom.samplers.schedules import cosine_kept, sigmas_of
 from skyloom.sky.scaling import Asinh, MinMax, scaling_of
 
@@ -87,8 +88,11 @@ def _of_noise(net: nn.Module, times: int, clip: bool) -> Call:
     return denoise
 
 
-def generator_of(name: str | Path | Generator) -> Generator:
-    """The generator of shipped weights, of a run directory, or open already; RequestError lists what there is."""
+def generator_of(name: str | Path | Generator, *, denoises: bool = True) -> Generator:
+    """The generator of shipped weights, of a run directory, or open already; RequestError lists what there is.
+
+    denoises : False also opens those that draw galaxies without taking noise away (`recipes.vae`)
+    """
     if isinstance(name, Generator):
         return name
     try:
@@ -103,8 +107,10 @@ def generator_of(name: str | Path | Generator) -> Generator:
             f"{name} was trained by the recipe {run.record['recipe']}, which makes no galaxies; there is "
             f"{', '.join(generators()) or 'none'}"
         )
+    if denoises and run.record["recipe"] == "vae":
+        raise RequestError(f"{name} is an autoencoder: it draws galaxies (skyloom simulate), and takes no noise away")
     info = SurveyInfo.from_json(facts["info"])
-    net = _net(run, facts, len(info.bands))
+    net = _net(run, facts, info)
     return Generator(
         run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), tuple(facts["light"]),
         scaling_of(facts["scaling"]), tuple(facts["sigmas"]), net.config.spread if isinstance(net, Denoiser) else 0.0,
@@ -112,12 +118,14 @@ def generator_of(name: str | Path | Generator) -> Generator:
     )  # fmt: skip
 
 
-def _net(run: Run, facts: dict[str, Any], bands: int) -> Any:
+def _net(run: Run, facts: dict[str, Any], info: SurveyInfo) -> Any:
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in run.record["settings"]["net"].items()
     }
-    settings["channels"] = bands
+    settings["channels"] = len(info.bands)
+    if run.record["recipe"] == "vae":
+        return run.load(Variational(VariationalConfig(**{**settings, "side": info.shape[0]})))
     if run.record["recipe"] == "astroddpm":
         return run.load(AstroDDPM(AstroDDPMConfig(**settings)))
     labels = facts.get("labels") or {"names": []}
@@ -213,6 +221,16 @@ def _require_scale(generator: Learnt, info: SurveyInfo, anyway: bool) -> None:
             f"{generator.name} knows pixels of {ours or 'unknown size'} arcsec and the survey's have "
             f"{theirs or 'an unknown size'}; resample the images, train on them, or insist (anyway)"
         )
+
+
+def of_prior(net: Variational, seed: int, numbers: Sequence[int]) -> Float[Tensor, "b d"]:
+    """Latent vectors of galaxies by their number, drawn from the prior of an autoencoder."""
+    latent = []
+    for number in numbers:
+        with torch.random.fork_rng():
+            torch.manual_seed(_key(seed, number) ^ 1)
+            latent.append(net.prior().sample())
+    return torch.stack(latent)
 
 
 def unit_noise(seed: int, numbers: Sequence[int], shape: Sequence[int]) -> Float[Tensor, "b c h w"]:

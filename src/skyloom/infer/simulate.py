@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -17,15 +17,16 @@ from skyloom.data import store
 from skyloom.data.cutout import Cutout
 from skyloom.data.directory import require_free
 from skyloom.errors import RequestError
-from skyloom.infer.generator import Generator, generator_of, unit_noise
+from skyloom.infer.generator import Generator, generator_of, of_prior, unit_noise
 from skyloom.infer.placed import device_of
 from skyloom.infer.side_by_side import side_by_side
+from skyloom.nn.variational import Variational
 from skyloom.samplers.schedules import cosine_kept, karras_sigmas, sub_sampled
 from skyloom.samplers.solvers import ancestral, begun, ddim, dpm_solver, heun
 
 CHUNK = {"cpu": 16, "cuda": 256}  # galaxies drawn together
-Sampler = Literal["dpm", "heun", "ddim", "ancestral"]
-USUAL: dict[str, tuple[Sampler, int]] = {"galaxy_edm": ("dpm", 16), "astroddpm": ("ddim", 50)}
+Sampler = Literal["dpm", "heun", "ddim", "ancestral", "decoder"]
+USUAL: dict[str, tuple[Sampler, int]] = {"galaxy_edm": ("dpm", 16), "astroddpm": ("ddim", 50), "vae": ("decoder", 1)}
 Progress = Callable[[int, int | None, str], None]
 
 
@@ -44,7 +45,8 @@ def simulate(
 
     with_ : weights that ship with skyloom (galaxy-kids, galaxy-mock, galaxy-zoo), a run directory, or an open generator
     steps : of the sampler, None for the usual number; sampler : dpm and heun are of second order (heun calls the
-        network twice a step), ddim of first, ancestral adds fresh noise at each step as published
+        network twice a step), ddim of first, ancestral adds fresh noise at each step as published; decoder is for
+        autoencoders alone, in one step: the mean of what a latent vector may be, and white noise of the survey's rms
     device : "cpu" or "cuda", None for the GPU where there is one
     The survey has the bands, zero points and pixels of the one that the weights learnt from, its noise, and no sky.
     Galaxy k follows from the weights, the sampler, its steps, the seed and k: it is the same however many are drawn,
@@ -52,7 +54,7 @@ def simulate(
     Raises RequestError for weights that make no galaxies, n or steps below 1 or an unknown sampler, StoreError if `out`
     cannot be written.
     """
-    generator = generator_of(with_)
+    generator = generator_of(with_, denoises=False)
     usual, enough = USUAL[generator.recipe]
     sampler, steps = sampler or usual, enough if steps is None else steps
     require_sensible(n, steps, sampler, generator)
@@ -74,6 +76,8 @@ def require_sensible(n: int, steps: int, sampler: str, generator: Generator) -> 
         raise RequestError(f"n={n} galaxies asked for; ask for one at least")
     if sampler not in get_args(Sampler):
         raise RequestError(f"no sampler {sampler!r}; there is {', '.join(get_args(Sampler))}")
+    if (sampler == "decoder") != (generator.recipe == "vae"):
+        raise RequestError(f"sampler {sampler} does not suit {generator.name}; ask for {USUAL[generator.recipe][0]}")
     if steps < 1 or (generator.times and steps > generator.times):
         most = f"at most {generator.times} with {generator.name}" if generator.times else "at least 1"
         raise RequestError(f"steps={steps}; ask for {most}")
@@ -84,7 +88,11 @@ def draw(
 ) -> Iterator[Float[np.ndarray, "c h w"]]:
     """Galaxies one by one, sky-subtracted flux, a chunk in memory and a few in work."""
     chunk = CHUNK[device]
-    work = partial(_drawn, generator, generator.denoiser(device), steps, seed, sampler, device)
+    work: Callable[[range], np.ndarray]
+    if sampler == "decoder":
+        work = partial(_decoded, generator, seed, device)
+    else:
+        work = partial(_drawn, generator, generator.denoiser(device), steps, seed, sampler, device)
     for galaxies in side_by_side(work, (range(first, first + chunk) for first in range(0, n, chunk)), device):
         yield from galaxies
 
@@ -109,6 +117,15 @@ def _drawn(generator, denoiser, steps, seed, sampler, device, numbers) -> Float[
     }
     *_, scaled = solvers[sampler](denoiser, x, sigmas)
     return generator.scaling.flux(scaled).cpu().numpy()
+
+
+@torch.inference_mode()
+def _decoded(generator: Generator, seed: int, device: str, numbers: range) -> Float[np.ndarray, "b c h w"]:
+    """A whole chunk of an autoencoder's galaxies, seen through the survey's noise."""
+    net = cast(Variational, generator.on(device))
+    clean = generator.scaling.flux(net.decode(of_prior(net, seed, numbers).to(device))).cpu()
+    noise = unit_noise(seed, numbers, clean.shape[1:]) * torch.tensor(generator.noise)[:, None, None]
+    return (clean + noise).numpy()
 
 
 def sigmas_for(generator: Generator, steps: int) -> Float[Tensor, "n"]:

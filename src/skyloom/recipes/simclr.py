@@ -10,10 +10,9 @@ import torch
 from torch import nn
 
 from skyloom.checkpoint import Run
-from skyloom.data.store import Survey
 from skyloom.nn.embedder import Embedder, EmbedderConfig
 from skyloom.objectives.contrastive import Contrast, Kind
-from skyloom.recipes.encoders import Pupil, encoder_facts, read_for_views, require_views, scaling_for, seeded, views_of
+from skyloom.recipes.encoders import Pupil, encoder_facts, read_for_views, scaling_for, seeded, views_of
 from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.train import descend, warm_then_cosine
 
@@ -48,11 +47,6 @@ def simclr(size: Size) -> SimCLRRecipe:
             net=EmbedderConfig(widths=(16, 32, 64, 128), dimension=512, shown=128), steps=100_000, batch=512
         ),
     }[size]  # fmt: skip
-
-
-def require(recipe: SimCLRRecipe, survey: Survey) -> None:
-    """RequestError or RecipeError, before any long work, if a survey lacks what the recipe learns from."""
-    require_views(recipe, survey)
 
 
 def lesson(recipe: SimCLRRecipe, school: School) -> Lesson:

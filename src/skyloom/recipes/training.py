@@ -19,7 +19,18 @@ from skyloom.data import store
 from skyloom.data.profiles import read_profiles
 from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.placed import device_of
-from skyloom.recipes import astroddpm, deep_field, galaxy_edm, pix2prof, profile_decoder, simclr, spatial_gan
+from skyloom.recipes import (
+    astroddpm,
+    deep_field,
+    galaxy_edm,
+    masked_autoencoder,
+    pix2prof,
+    profile_decoder,
+    simclr,
+    spatial_gan,
+    vae,
+)
+from skyloom.recipes.encoders import require_views
 from skyloom.recipes.generators import require_images
 from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
 from skyloom.recipes.settings import with_settings
@@ -50,7 +61,9 @@ RECIPES = {
     "galaxy_edm": Entry(galaxy_edm.galaxy_edm, galaxy_edm.lesson, galaxy_edm.require),
     "spatial_gan": Entry(spatial_gan.spatial_gan, spatial_gan.lesson, spatial_gan.require),
     "deep_field": Entry(deep_field.deep_field, deep_field.lesson, deep_field.require),
-    "simclr": Entry(simclr.simclr, simclr.lesson, simclr.require),
+    "simclr": Entry(simclr.simclr, simclr.lesson, require_views),
+    "vae": Entry(vae.vae, vae.lesson, require_views),
+    "masked_autoencoder": Entry(masked_autoencoder.masked_autoencoder, masked_autoencoder.lesson, require_views),
 }
 
 
