@@ -15,6 +15,7 @@ from skyloom.infer.generator import unit_noise
 from skyloom.infer.subjects import Subject, gallery
 from skyloom.sky.background import sky_level
 
+BRIGHTNESSES = (1.0, 0.3, 3.0, 9.0)  # of a picture, which says nothing of it: each is searched for
 JUDGED = 200  # galaxies of the survey that say how bright, how coloured and how noisy its galaxies are
 
 
@@ -47,8 +48,10 @@ def likeness(survey: Survey) -> Likeness:
     return Likeness(survey.path.name, survey.info, tuple(typical.tolist()), tuple(noise.tolist()))
 
 
-def as_seen(source: str | Path | Survey, survey: Survey) -> tuple[list[Cutout], tuple[str, ...]]:
+def as_seen(source: str | Path | Survey, survey: Survey) -> tuple[list[tuple[Cutout, ...]], tuple[str, ...]]:
     """Images as cutouts of a survey: its bands, pixels, PSF and noise, sky 0; and what was done to them, in words.
+
+    Of each image one cutout; of a picture one in each of BRIGHTNESSES, the first that of a well seen galaxy.
 
     source : FITS cutouts, pictures (sketches, cartoons), a folder of either, or a survey
     A PSF narrower than the survey's is widened to it; one that is wider stays. Noise is added up to the survey's, the
@@ -58,7 +61,11 @@ def as_seen(source: str | Path | Survey, survey: Survey) -> tuple[list[Cutout], 
     """
     like = likeness(survey)
     shown = gallery(source, like, alike=True)
-    cutouts = [_noisy(subject, like, number) for number, subject in enumerate(shown.subjects)]
+    gains = BRIGHTNESSES if shown.pictured else (1.0,)
+    cutouts = [
+        tuple(_noisy(subject._replace(flux=gain * subject.flux), like, number) for gain in gains)
+        for number, subject in enumerate(shown.subjects)
+    ]
     if not cutouts:
         raise RequestError(f"{source} holds no image to search for")
     return cutouts, shown.notes

@@ -56,11 +56,15 @@ class Subject(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Images, read one by one as they are asked for; how many; what was done to all of them, one sentence each."""
+    """Images, read one by one as they are asked for; how many; what was done to all of them, one sentence each.
+
+    pictured : they are pictures, and their brightness is a choice of ours
+    """
 
     subjects: Iterator[Subject]
     total: int | None
     notes: tuple[str, ...]
+    pictured: bool = False
 
 
 def gallery(source: str | Path | store.Survey, known: Known, *, anyway: bool = False, alike: bool = False) -> Gallery:
@@ -97,7 +101,7 @@ def _pictured(path: Path, known: Known) -> Gallery:
         "Made from pictures: the largest square about the middle of each, its upper edge the last row; ink on paper "
         "turned round, dark for bright; white is the colour of a typical galaxy, brightness that of a well seen one."
     )
-    return Gallery(subjects, len(files), (note,))
+    return Gallery(subjects, len(files), (note,), pictured=True)
 
 
 def _observed(

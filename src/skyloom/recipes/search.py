@@ -43,15 +43,28 @@ Progress = Callable[[int, int | None, str], None]
 
 
 class Asked(NamedTuple):
-    """What is searched for. own : objects of the survey; images : others, as cutouts of it; notes : done to those"""
+    """What is searched for.
+
+    own : objects of the survey; images : others, each as one cutout of it or several of which any may be found; notes :
+    on what was done to those
+    """
 
     own: tuple[str, ...]
-    images: tuple[Cutout, ...]
+    images: tuple[tuple[Cutout, ...], ...]
     notes: tuple[str, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (*self.own, *(one.object_id for one in self.images))
+        return (*self.own, *(one[0].object_id for one in self.images))
+
+    @property
+    def cutouts(self) -> list[Cutout]:
+        return [cutout for image in self.images for cutout in image]
+
+    @property
+    def parts(self) -> list[int]:
+        """How many rows each query has of those that are searched for."""
+        return [*[1] * len(self.own), *map(len, self.images)]
 
 
 def search(
@@ -92,13 +105,14 @@ def search(
     if index is None:
         found = _by_pixels(survey, asked, k, where)
     else:
-        found = index.search(_vectors(survey, asked, with_, index, device), k, where, [*asked.own, *[None] * len(asked.images)])
+        vectors = _vectors(survey, asked, with_, index, device)
+        found = index.search(vectors, k, where, [*asked.own, *[None] * len(asked.cutouts)])
     weights = PIXELS if index is None else index.name
     story = {
         "survey": survey.path.name, "survey_hash": survey.content_hash, "skyloom": __version__, "searched": weights,
         "weights": "" if index is None else index.hash, "where": where or "", "notes": "\n".join(asked.notes),
     }  # fmt: skip
-    rows = _rows(asked.names, found, positions).replace_schema_metadata(story)
+    rows = _rows(asked.names, _joined(found, asked.parts, k), positions).replace_schema_metadata(story)
     write_results(paths, rows, lambda: _sheet(survey, asked, rows, weights))
     return rows
 
@@ -122,7 +136,7 @@ def _asked(survey: store.Survey, query, positions: pa.Table, transfer, device: s
         )
     if own and transfer is not None and not files:
         raise RequestError("transfer is for images from elsewhere, and only objects of the survey are asked for")
-    images, notes = list[Cutout](), list[str]()
+    images, notes = list[tuple[Cutout, ...]](), list[str]()
     for file in files:
         some, said = _restyled(file, survey, transfer, device, progress) if transfer else as_seen(file, survey)
         images += some
@@ -130,7 +144,7 @@ def _asked(survey: store.Survey, query, positions: pa.Table, transfer, device: s
     return Asked(own, tuple(images), tuple(notes))
 
 
-def _restyled(file: Path, survey: store.Survey, generator, device, progress) -> tuple[list[Cutout], tuple[str, ...]]:
+def _restyled(file: Path, survey: store.Survey, generator, device, progress) -> tuple[list, tuple[str, ...]]:
     """Images after a generator has given them the look of the survey that it learnt from."""
     with tempfile.TemporaryDirectory() as folder:
         made = transfers.transfer(
@@ -159,7 +173,7 @@ def _vectors(
     if asked.images:
         encoder = encoder_of(index.name.replace("_", "-") if with_ is None else with_)
         index.require(encoder.hash)
-        flux, ivar, sky = (np.stack([getattr(one, part) for one in asked.images]) for part in ("flux", "ivar", "sky"))
+        flux, ivar, sky = (np.stack([getattr(one, part) for one in asked.cutouts]) for part in ("flux", "ivar", "sky"))
         parts.append(encoder.vectors(flux, ivar, info=survey.info, sky=sky, device=device))
     return np.concatenate(parts)
 
@@ -176,13 +190,28 @@ def _by_pixels(survey: store.Survey, asked: Asked, k: int, where: str | None) ->
     if asked.images:
         with tempfile.TemporaryDirectory() as folder:
             info = replace(survey.info, source="queries", notes=())
-            images = (replace(one, object_id=str(number)) for number, one in enumerate(asked.images))
+            images = (replace(one, object_id=str(number)) for number, one in enumerate(asked.cutouts))
             found = by_pixels.search(store.write(Path(folder) / "asked.lance", info, images), survey, k, where=where)
         ids += list(found.neighbours)
         distance += list(found.distance)
     most = max(map(len, ids))
     padded = [np.concatenate([one, np.full(most - len(one), None)]) for one in ids]
     return Nearest(np.array(padded, object), np.array([[*one, *[np.nan] * (most - len(one))] for one in distance]))
+
+
+def _joined(found: Nearest, parts: Sequence[int], k: int) -> Nearest:
+    """The k nearest to each query, of those nearest to any of its parts."""
+    ids, distance = np.full((len(parts), k), None, object), np.full((len(parts), k), np.nan)
+    for query, start in enumerate(np.cumsum([0, *parts[:-1]])):
+        rows = slice(start, start + parts[query])
+        apart = found.distance[rows].ravel()
+        best: dict[str, float] = {}
+        for place in np.argsort(apart, kind="stable"):
+            name = found.ids[rows].ravel()[place]
+            if name is not None and len(best) < k:
+                best.setdefault(name, float(apart[place]))
+        ids[query, : len(best)], distance[query, : len(best)] = list(best), list(best.values())
+    return Nearest(ids, distance)
 
 
 def _rows(names: Sequence[str], found: Nearest, positions: pa.Table) -> pa.Table:
@@ -202,7 +231,7 @@ def _rows(names: Sequence[str], found: Nearest, positions: pa.Table) -> pa.Table
 def _sheet(survey: store.Survey, asked: Asked, rows: pa.Table, weights: str) -> Sheet:
     own = {one.object_id: one for one in survey.read(ids=list({*asked.own, *rows["object_id"].to_pylist()}))}
     groups = []
-    for query, image in zip(asked.names, (*(own[one] for one in asked.own), *asked.images), strict=True):
+    for query, image in zip(asked.names, (*(own[one] for one in asked.own), *(one[0] for one in asked.images)), strict=True):
         near = [row for row in rows.to_pylist() if row["query"] == query]
         panels = [Panel(own[row["object_id"]], str(row["rank"]), f"{row['distance']:.3g}") for row in near]
         groups.append([Panel(image, "query", ""), *panels])
