@@ -136,11 +136,22 @@ def _read(survey: Survey, column: str, where: str | None) -> Embeddings:
     table = survey.table(["object_id", column, column + HASHES], where)
     table = table.filter(pc.is_valid(table[column + HASHES])).combine_chunks()
     hash = _only_hash(survey, column, table)
-    width = table.schema.field(column).type.list_size
+    width = _length(survey, column, table)
     lists = table[column].combine_chunks() if len(table) else None
     flat = np.empty((0, width), np.float32) if lists is None else lists.flatten().to_numpy(zero_copy_only=False)
     vectors = np.ascontiguousarray(flat.reshape(-1, width), np.float32)
     return Embeddings(column, hash, tuple(table["object_id"].to_pylist()), vectors)
+
+
+def _length(survey: Survey, column: str, table: pa.Table) -> int:
+    """How many numbers each vector has; a survey written from another's cutouts holds them as lists of any length."""
+    kind = table.schema.field(column).type
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size
+    lengths = pc.unique(pc.list_value_length(table[column])).to_pylist()
+    if len(lengths) > 1:
+        raise CatalogueError(f"{column} of {survey.path.name} holds vectors of {len(lengths)} lengths; embed it again")
+    return lengths[0] if lengths else 0
 
 
 def _only_hash(survey: Survey, column: str, table: pa.Table) -> str:
