@@ -20,8 +20,8 @@ class MaskedConfig:
     """
 
     channels: int = 9
-    side: int = 40
-    patch: int = 5
+    side: int = 32
+    patch: int = 4
     dimension: int = 96
     layers: int = 4
     heads: int = 4

@@ -25,7 +25,7 @@ class VariationalConfig:
     """
 
     channels: int = 9
-    side: int = 40
+    side: int = 32
     widths: tuple[int, ...] = (4, 8, 16, 32)
     first: int = 6
     dimension: int = 32

@@ -26,7 +26,7 @@ class Pupil(Views, Sample):
     soften : of the asinh, in units of the sky's rms in one pixel
     """
 
-    crop: int = 40
+    crop: int = 32
     soften: float = 1.0
 
 

@@ -37,12 +37,12 @@ class MaskedRecipe(Pupil):
 
 
 def masked_autoencoder(size: Size) -> MaskedRecipe:
-    """The one dial: `laptop` is 0.06 GFLOP an image at 40 × 40 pixels and nine bands."""
+    """The one dial: `laptop` is 0.06 GFLOP an image at 32 × 32 pixels and nine bands."""
     small = MaskedConfig(patch=6, dimension=8, layers=1, heads=2, thin=8)
     large = MaskedConfig(dimension=256, layers=8, heads=8, thin=128, thin_layers=2)
     return {
         "smoke": MaskedRecipe(net=small, crop=24, steps=8, batch=4, warm=2),
-        "laptop": MaskedRecipe(steps=2_000, batch=64),
+        "laptop": MaskedRecipe(steps=1_500, batch=64),
         "gpu": MaskedRecipe(net=large),
         "paper": MaskedRecipe(net=large, steps=200_000, batch=512),
     }[size]
