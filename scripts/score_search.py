@@ -49,7 +49,11 @@ def mocks(folder: Path, n: int, plant: bool) -> sl.Survey:
     path = folder / f"mocks-{n}{'-planted' if plant else ''}.lance"
     if path.exists():
         return sl.open(path)
-    sample = sl.sample(folder / "sample.lance") if not (folder / "sample.lance").exists() else sl.open(folder / "sample.lance")
+    sample = (
+        sl.sample(folder / "sample.lance")
+        if not (folder / "sample.lance").exists()
+        else sl.open(folder / "sample.lance")
+    )
     rng = np.random.default_rng(SEED)
     chosen = set(rng.choice(n, round(SHARE * n), replace=False).tolist()) if plant else set()
     kinds: list[dict] = []
@@ -96,7 +100,9 @@ def sketches(folder: Path) -> dict[str, Path]:
             for start in (0, np.pi):
                 angle = np.linspace(0.3, 4.2, 100)
                 radius = 12 * np.exp(0.4 * angle)
-                points = zip(middle + radius * np.cos(angle + start), middle + radius * np.sin(angle + start), strict=True)
+                points = zip(
+                    middle + radius * np.cos(angle + start), middle + radius * np.sin(angle + start), strict=True
+                )
                 pen.line(list(points), fill=130, width=14, joint="curve")
             disc(middle, middle, 18, 18, 255)
         elif name == "edge_on":

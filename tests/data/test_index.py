@@ -1,4 +1,4 @@
-"""Neighbours are the true ones; the index in the survey's folder is used while it is of these vectors, and no longer."""
+"""Neighbours are the true ones; the index in the survey's folder is used while it is of these vectors, no longer."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from skyloom.infer.embed import Encoder
 from skyloom.nn.random_features import RandomEncoder, RandomEncoderConfig
 from skyloom.sky.scaling import Asinh
 
-SIDE, NOISE = 32, 0.5
+SIDE, NOISE, FILTERS = 32, 0.5, (16, 24, 28)
 KINDS = ("round", "long", "pair")
 
 
@@ -21,7 +21,7 @@ class Random(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.net = RandomEncoder(RandomEncoderConfig(bands=3, filters=(16, 24, 28)))
+        self.net = RandomEncoder(RandomEncoderConfig(bands=3, filters=FILTERS))
 
     def forward(self, images, seen):
         return self.net(images)
@@ -62,9 +62,9 @@ def galaxies(tmp_path, sersic_image):
 
 @pytest.fixture
 def encoder(galaxies):
-    noise = (NOISE,) * 3
+    noise, width = (NOISE,) * 3, RandomEncoderConfig(3, 0, FILTERS).dimension
     return Encoder(
-        "random", "0" * 16, "simclr", galaxies.info, noise, Asinh(noise), 1, RandomEncoderConfig(3, 0, (16, 24, 28)).dimension,
+        "random", "0" * 16, "simclr", galaxies.info, noise, Asinh(noise), 1, width,
         False, lambda device: Random().eval(),
     )  # fmt: skip
 

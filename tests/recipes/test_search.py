@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_an_object_finds_its_own_kind_and_not_itself(embedded, with_):
     rows = table.to_pylist()
     assert len(rows) == 3 * K and all(row["object_id"] != row["query"] for row in rows)
     assert [row["rank"] for row in rows] == 3 * list(range(1, K + 1))
-    assert all(one["distance"] <= two["distance"] for one, two in zip(rows, rows[1:], strict=False) if two["rank"] > 1)
+    assert all(one["distance"] <= two["distance"] for one, two in pairwise(rows) if two["rank"] > 1)
     assert (rows[0]["ra"], rows[0]["dec"]) == (10 + 0.01 * int(rows[0]["object_id"].split("-")[1]), -5.0)
 
 
@@ -58,9 +59,7 @@ def foreign(path, kind, light_of, bands="gri", finer=2):
     """A galaxy in pixels half as large, with less noise."""
     light = light_of(kind, 4, scale=finer, size=finer * SIDE)
     rng = np.random.default_rng(9)
-    planes = {
-        band: (1 + "gri".find(band)) * light + rng.normal(0, 0.05, light.shape) for band in bands
-    }
+    planes = {band: (1 + "gri".find(band)) * light + rng.normal(0, 0.05, light.shape) for band in bands}
     return write_fits(path, planes, 0.2 / finer, 0.4)
 
 
@@ -76,7 +75,7 @@ def test_an_image_from_elsewhere_finds_its_kind(embedded, encoder, tmp_path, lig
 
 def test_an_image_takes_the_pixels_noise_and_light_of_the_survey(galaxies, tmp_path, light_of):
     image = foreign(tmp_path / "elsewhere.fits", "round", light_of)
-    ((seen,),), notes = as_seen(image, galaxies)
+    ((seen,),), _ = as_seen(image, galaxies)
     assert seen.flux.shape == (3, SIDE, SIDE)
     assert seen.flux.sum((1, 2)) == pytest.approx(4800 * np.array([1, 2, 3]), rel=0.05)
     edge = np.concatenate([seen.flux[:, :4].reshape(3, -1), seen.flux[:, -4:].reshape(3, -1)], 1)
@@ -91,7 +90,9 @@ def test_a_narrower_psf_is_widened_and_a_wider_one_is_named(galaxies, tmp_path):
     flux = np.tile(1e5 * star / star.sum(), (3, 1, 1)).astype(np.float32)
     for seeing, widened in ((0.4, True), (1.1, False)):
         bands = tuple(replace(band, psf_fwhm=seeing) for band in galaxies.info.bands)
-        one = sl.Cutout("star", flux, np.full_like(flux, 1e6), sky=np.zeros(3, np.float32), sky_rms=np.full(3, 1e-3, np.float32))
+        one = sl.Cutout(
+            "star", flux, np.full_like(flux, 1e6), sky=np.zeros(3, np.float32), sky_rms=np.full(3, 1e-3, np.float32)
+        )
         other = store.write(tmp_path / f"{seeing}.lance", replace(galaxies.info, bands=bands), [one])
         ((seen,),), notes = as_seen(other, galaxies)
         light = seen.flux[1].astype(float)
@@ -105,7 +106,7 @@ def test_bands_are_reconciled_or_refused(embedded, encoder, tmp_path, light_of):
     table = sl.search(embedded, image, 5, with_=encoder)
     notes = table.schema.metadata[b"notes"].decode()
     assert "left out: z" in notes and "g from r, i from r" in notes and kinds(table, "two").count("long") >= 4
-    with pytest.raises(RequestError, match="has bands H, K and galaxies.lance has g, r, i"):
+    with pytest.raises(RequestError, match=r"has bands H, K and galaxies\.lance has g, r, i"):
         sl.search(embedded, foreign(tmp_path / "red.fits", "long", light_of, bands="HK"), 5, with_=encoder)
 
 
@@ -150,7 +151,7 @@ def test_results_are_written_by_their_endings(embedded, tmp_path):
 
 def test_what_cannot_be_searched_is_refused_before_anything_is_written(embedded, encoder, galaxies, tmp_path):
     for wrong in ("nobody", tmp_path / "absent.png"):
-        with pytest.raises(CatalogueError, match="neither an object of galaxies.lance nor a file"):
+        with pytest.raises(CatalogueError, match=r"neither an object of galaxies\.lance nor a file"):
             sl.search(embedded, wrong)
     with pytest.raises(RequestError, match="ask for at least one"):
         sl.search(embedded, "round-1", 0)
@@ -172,7 +173,7 @@ def test_an_object_without_a_vector_says_so(galaxies, encoder):
     from skyloom.data.embeddings import keep_embeddings
 
     some = keep_embeddings(galaxies, "random", encoder.hash, ["round-1", "long-1"], np.eye(2, 4, dtype=np.float32))
-    with pytest.raises(RequestError, match="pair-1 of galaxies.lance have no vector"):
+    with pytest.raises(RequestError, match=r"pair-1 of galaxies\.lance have no vector"):
         sl.search(some, "pair-1")
     assert sl.search(some, "long-1")["object_id"].to_pylist() == ["round-1"]
 

@@ -28,7 +28,8 @@ def search(
     ],
     k: Annotated[int, typer.Option("--k", min=1, help="How many for each.")] = 10,
     with_: Annotated[
-        str | None, typer.Option("--with", metavar="NAME", help="Weights whose embeddings SURVEY holds, a run, or `pixels`.")
+        str | None,
+        typer.Option("--with", metavar="NAME", help="Weights whose embeddings SURVEY holds, a run, or `pixels`."),
     ] = None,
     where: WhereOption = None,
     transfer: Annotated[

@@ -101,7 +101,7 @@ def open_index(
     name, column = held(survey, name)
     ids, found = embedded(survey, name)
     if not ids:
-        raise RequestError(f"{column} of {survey.path.name} is empty; run skyloom embed {survey.path.name} --with {name}")
+        raise RequestError(f"{column} of {survey.path.name} is empty; run skyloom embed with {name}")
     require_weights(survey, name, found, hash)
     if len(ids) <= EXACT:
         return Index(survey, name, found, ids, _All(unit(read_embeddings(survey, name).vectors)))
@@ -195,7 +195,9 @@ def _kept_cells(survey: Survey, name: str, ids: tuple[str, ...], progress: Progr
             if other.name != file:
                 other.unlink(missing_ok=True)
     except (OSError, RuntimeError) as fault:
-        warnings.warn(f"the index of {survey.path.name} cannot be kept ({fault}) and is made anew each time", stacklevel=4)
+        warnings.warn(
+            f"the index of {survey.path.name} cannot be kept ({fault}): it is made each time", stacklevel=4
+        )
     return _Cells(made, _probes(facts))
 
 

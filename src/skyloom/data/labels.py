@@ -28,7 +28,7 @@ def read_labels(files: Iterable[str | Path], known: Iterable[str], where: str) -
             raise CatalogueError(f"{file}: {', '.join(map(repr, twice[:5]))} come twice; keep one row of each")
         if COLUMN not in rows.table.column_names:
             raise CatalogueError(
-                f"{file}: no column {COLUMN} among {', '.join(rows.table.column_names) or 'none'}; add one of yes and no"
+                f"{file}: no column {COLUMN} among {', '.join(rows.table.column_names) or 'none'}; add one"
             )
         words = [_word(value) for value in rows.table[COLUMN].to_pylist()]
         strange = sorted({word for word in words if word not in (*YES, *NO, "")})

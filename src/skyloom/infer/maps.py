@@ -49,7 +49,9 @@ def survey_map(
     found = pa.table({"object_id": list(kept.ids), "x": places[:, 0], "y": places[:, 1], "cluster": cluster})
     if keep:
         plain = column_of(kept.name).removeprefix(PREFIX)
-        survey.add_columns(found.rename_columns(["object_id", *(f"map_{plain}_{part}" for part in ("x", "y", "cluster"))]))
+        survey.add_columns(
+            found.rename_columns(["object_id", *(f"map_{plain}_{part}" for part in ("x", "y", "cluster"))])
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""What is searched for, when it is no object of the survey: an image from elsewhere or a sketch, as the survey sees it."""
+"""What is searched for, if no object of the survey: an image from elsewhere or a sketch, as the survey sees it."""
 
 from __future__ import annotations
 

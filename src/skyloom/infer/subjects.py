@@ -93,9 +93,7 @@ def _pictured(path: Path, known: Known) -> Gallery:
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise CatalogueError(f"{path} holds several pictures named {', '.join(twice[:5])}; rename all but one of each")
-    lights = (
-        drawn_light(read_picture(file, str(file)), known.info, known.light, known.noise) for file in files
-    )
+    lights = (drawn_light(read_picture(file, str(file)), known.info, known.light, known.noise) for file in files)
     subjects = (Subject(stem, light) for stem, light in zip(stems, lights, strict=True))
     note = (
         "Made from pictures: the largest square about the middle of each, its upper edge the last row; ink on paper "
@@ -136,8 +134,8 @@ def _common(
     left_out = [name for name in info.band_names if spelled(name) not in there]
     if not keep:
         raise RequestError(
-            f"the query has bands {', '.join(info.band_names)} and {known.name} has {', '.join(known.info.band_names)}; "
-            "give an image in at least one of them"
+            f"the query has bands {', '.join(info.band_names)} and {known.name} has "
+            f"{', '.join(known.info.band_names)}; give an image in at least one of them"
         )
     if (info.pixel_scale is None) != (known.info.pixel_scale is None):
         raise RequestError(
@@ -201,9 +199,7 @@ def _borrowed(match: Match, known: Known) -> dict[int, int]:
     rank = [order.index(name) for name in known.info.band_names]
     there = [band for band, place in enumerate(match.bands) if place is not None]
     if not there:
-        raise RequestError(
-            f"the source has none of the bands of {known.name}, {', '.join(order)}; give one that has"
-        )
+        raise RequestError(f"the source has none of the bands of {known.name}, {', '.join(order)}; give one that has")
     return {
         band: min(there, key=lambda other: abs(rank[other] - rank[band]))
         for band, place in enumerate(match.bands)
@@ -212,7 +208,11 @@ def _borrowed(match: Match, known: Known) -> dict[int, int]:
 
 
 def _subject(
-    cutout: Cutout, known: Known, match: Match, ratio: float, borrowed: dict[int, int],
+    cutout: Cutout,
+    known: Known,
+    match: Match,
+    ratio: float,
+    borrowed: dict[int, int],
     blur: Float[np.ndarray, "c"],
 ) -> Subject:
     level, _ = sky_of(cutout)

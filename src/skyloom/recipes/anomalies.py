@@ -49,7 +49,8 @@ def anomalies(
     labels : files with the columns object_id and label, yes for what is wanted, no for what is not: what comes next is
         like the wanted, and odd. The tables written here have a column to fill in, and may be given back. While all
         labels say the same, the order by oddity stays, and the notes say so.
-    out : files to write: a table (.parquet, .ecsv, .fits), a contact sheet (.png, .pdf, .html), where they lie (.moc.fits)
+    out : files to write: a table (.parquet, .ecsv, .fits), a contact sheet (.png, .pdf, .html), a map of
+        where they lie (.moc.fits)
     Columns: rank from 1, object_id, ra and dec [deg]; score, by which they are ordered; oddity, isolation, sparsity:
     see `infer.oddity`; label, blank. The schema's metadata holds what was done, and notes.
     Odd is not interesting: bad pixels and blends are odd too.
@@ -97,7 +98,9 @@ def _notes(given: dict[str, bool], ids: Sequence[str]) -> list[str]:
         notes.append(f"{len(given) - len(used)} of {len(given)} labelled objects have no embedding or do not pass.")
     if used and len(set(used)) == 1:
         word = "yes" if used[0] else "no"
-        notes.append(f"All {len(used)} labels say {word}, which tells nothing apart: the order is that of oddity alone.")
+        notes.append(
+            f"All {len(used)} labels say {word}, which tells nothing apart: the order is that of oddity alone."
+        )
     elif used:
         notes.append(f"Ordered by {len(used)} labels, {sum(used)} of them yes, and by oddity.")
     return notes

@@ -86,7 +86,8 @@ def search(
     with_ : the embedding to search in, by the name of its weights or their run directory; None for the survey's only
         one; `pixels` to compare light instead, over the 8 symmetries (`metrics.nearest`)
     where : an SQL filter that galaxies must pass; transfer : a generator that first gives images the survey's look
-    out : files to write: a table (.parquet, .ecsv, .fits), a contact sheet (.png, .pdf, .html), where they lie (.moc.fits)
+    out : files to write: a table (.parquet, .ecsv, .fits), a contact sheet (.png, .pdf, .html), a map of
+        where they lie (.moc.fits)
     Columns: query, rank from 1, object_id, ra and dec [deg], distance: 1 − cos of two embeddings, or of light in units
     of the noise. An object is not found as its own neighbour. The schema's metadata says what was searched and how.
     Raises RequestError for embeddings that are not there or come from other weights, images that do not suit, or k < 1;
@@ -131,8 +132,8 @@ def _asked(survey: store.Survey, query, positions: pa.Table, transfer, device: s
     lost = [str(file) for file in files if not file.exists()]
     if lost or not given:
         raise CatalogueError(
-            f"{', '.join(map(repr, lost[:5])) or 'nothing'}: neither an object of {survey.path.name} nor a file; give an "
-            "object_id, a FITS cutout, a picture, or a folder of them"
+            f"{', '.join(map(repr, lost[:5])) or 'nothing'}: neither an object of {survey.path.name} nor a file; "
+            "give an object_id, a FITS cutout, a picture, or a folder of them"
         )
     if own and transfer is not None and not files:
         raise RequestError("transfer is for images from elsewhere, and only objects of the survey are asked for")
@@ -231,7 +232,9 @@ def _rows(names: Sequence[str], found: Nearest, positions: pa.Table) -> pa.Table
 def _sheet(survey: store.Survey, asked: Asked, rows: pa.Table, weights: str) -> Sheet:
     own = {one.object_id: one for one in survey.read(ids=list({*asked.own, *rows["object_id"].to_pylist()}))}
     groups = []
-    for query, image in zip(asked.names, (*(own[one] for one in asked.own), *(one[0] for one in asked.images)), strict=True):
+    for query, image in zip(
+        asked.names, (*(own[one] for one in asked.own), *(one[0] for one in asked.images)), strict=True
+    ):
         near = [row for row in rows.to_pylist() if row["query"] == query]
         panels = [Panel(own[row["object_id"]], str(row["rank"]), f"{row['distance']:.3g}") for row in near]
         groups.append([Panel(image, "query", ""), *panels])

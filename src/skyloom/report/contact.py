@@ -52,7 +52,9 @@ def sheet_page(sheet: Sheet, rows: pa.Table, columns: int = COLUMNS) -> str:
         lambda figure: _draw(figure, sheet, SCREEN, columns, sharp=True), *_size(sheet, columns), "sheet", words
     )
     names = _look(sheet).names(sheet.info)
-    caption = f"Red, green and blue are {escape(names)}; each picture has a stretch of its own (asinh, Lupton et al. 2004)."
+    caption = (
+        f"Red, green and blue are {escape(names)}; each picture has a stretch of its own (asinh, Lupton et al. 2004)."
+    )
     shown = [field for field in rows.schema if not pa.types.is_list(field.type)]
     head = [escape(f"{field.name} [{unit_of(field)}]" if unit_of(field) else field.name) for field in shown]
     cells = ([_cell(row[field.name]) for field in shown] for row in rows.to_pylist())

@@ -25,8 +25,8 @@ def check_results(out: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     for path in paths:
         if not path.name.lower().endswith((*FORMATS, *PAGES, *PICTURES)):
             raise RequestError(
-                f"{path}: results end in {', '.join(FORMATS)} (a table), {', '.join((*PAGES[:1], *PICTURES))} (a contact "
-                f"sheet) or {MOC} (a map of where they lie); got {path.suffix or 'no suffix'!r}"
+                f"{path}: results end in {', '.join(FORMATS)} (a table), {', '.join((*PAGES[:1], *PICTURES))} (a "
+                f"contact sheet) or {MOC} (a map of where they lie); got {path.suffix or 'no suffix'!r}"
             )
         require_place(path)
         if _is_moc(path):
