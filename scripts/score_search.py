@@ -1,11 +1,11 @@
 """Score the search by sketch, and the search for oddities, on mocks whose truth is known; print tables.
 
-    python scripts/score_search.py --with simclr-kids [--transfer galaxy-kids] [--n 4000] [--folder DIR] [--keep FILE]
+    python scripts/score_search.py [--with NAME] [--transfer galaxy-kids] [--n 3000] [--folder DIR] [--keep FILE]
 
 Mocks are drawn in the bands of the weights and brought to the pixels, PSF and noise of the sample survey. Sketches of a
 ring, an edge-on galaxy, a spiral and a pair ask for ten each: how many are what was drawn (precision@10), by light, by
 embedding, and by embedding after `transfer`, beside the share of such galaxies. Then rings, mergers, artefacts and
-trails are planted into 2 % of them: area under the precision-recall curve of the orders by forest, density and both;
+trails are planted into 4 % of them: area under the precision-recall curve of the orders by forest, density and both;
 and how many are found by looking at 25 at a time, with and without labels, beside random.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 from sklearn.metrics import average_precision_score
+from untrained import NAME, untrained
 
 import skyloom as sl
 from skyloom.data import store
@@ -32,44 +33,50 @@ from skyloom.data.mocks.mock import mock_cutouts
 from skyloom.data.mocks.planted import KINDS, planted
 from skyloom.data.mocks.population import RESOLVED
 from skyloom.data.mocks.studio import studio
+from skyloom.infer.embed import Encoder, encoder_of
 from skyloom.infer.oddity import main_directions, oddity, relabelled
 from skyloom.infer.query import as_seen
 from skyloom.recipes.search import PIXELS
 
 BANDS, SIZE, SEED = "ugriZYJHK", 96, 21  # of the mocks; their pixels have 0.2 arcsec
 NEARBY = replace(RESOLVED, nearby_r_e=(1.0, 2.5), spirals=0.35, rings=0.15)  # large enough to show what they are
-SHARE = 0.02  # of the mocks into which something is planted
+SHARE = 0.04  # of the mocks into which something is planted
 LOOK, ROUNDS = 25, 12  # objects looked at in a round, and rounds
 CANVAS = 256  # side of a sketch [pixel]
+KEPT = ("planted", "ring", "spiral", "edge_on", "pair")
 THIN = 0.7  # ellipticity from which a galaxy counts as seen from its edge
 
 
-def mocks(folder: Path, n: int, plant: bool) -> sl.Survey:
-    """Mocks as the sample survey sees them, each with its kind; drawn once."""
-    path = folder / f"mocks-{n}{'-planted' if plant else ''}.lance"
-    if path.exists():
-        return sl.open(path)
-    sample = (
-        sl.sample(folder / "sample.lance")
-        if not (folder / "sample.lance").exists()
-        else sl.open(folder / "sample.lance")
-    )
+def mocks(folder: Path, n: int) -> tuple[sl.Survey, sl.Survey]:
+    """Mocks as the sample survey sees them, each with its kind, and the same with oddities planted; drawn once."""
+    plain, odd = (folder / f"{name}-{n}.lance" for name in ("mocks", "planted"))
+    if odd.exists():
+        return sl.open(plain), sl.open(odd)
+    there = folder / "sample.lance"
+    sample = sl.open(there) if there.exists() else sl.sample(there)
+    raw = [replace(one, columns={**one.columns, **truth(one.columns)}) for one in drawn(n)]
     rng = np.random.default_rng(SEED)
-    chosen = set(rng.choice(n, round(SHARE * n), replace=False).tolist()) if plant else set()
-    kinds: list[dict] = []
+    chosen = rng.choice(n, round(SHARE * n), replace=False).tolist()
+    kinds = {row: tuple(KINDS)[place % len(KINDS)] for place, row in enumerate(chosen)}
+    spoilt = [planted(one, kinds[row], rng) if row in kinds else one for row, one in enumerate(raw)]
+    return brought(raw, sample, plain), brought(spoilt, sample, odd)
 
-    def drawn() -> Iterator[Cutout]:
-        every = list(KINDS)
-        for number, cutout in enumerate(mock_cutouts(n, SIZE, BANDS, SEED + plant, population=NEARBY)):
-            odd = every[len([one for one in chosen if one < number]) % len(every)] if number in chosen else ""
-            kinds.append({"planted": odd, **truth(cutout.columns)})
-            one = planted(cutout, odd, rng) if odd else cutout
-            yield replace(one, columns={}, object_id=f"mock-{number}")
 
-    raw = store.write(folder / f"raw-{n}-{plant}.lance", mock_info(studio(SIZE, BANDS, SEED, NEARBY)), drawn())
-    seen, _ = as_seen(raw, sample)
-    cutouts = (replace(one, columns=kind) for (one,), kind in zip(seen, kinds, strict=True))
-    return store.write(path, replace(sample.info, source="mocks", notes=()), cutouts)
+def drawn(n: int) -> Iterator[Cutout]:
+    return mock_cutouts(n, SIZE, BANDS, SEED, population=NEARBY)
+
+
+def brought(cutouts: list[Cutout], sample: sl.Survey, path: Path) -> sl.Survey:
+    """A survey of mocks in the pixels, PSF and noise of another."""
+    with tempfile.TemporaryDirectory() as folder:
+        info = mock_info(studio(SIZE, BANDS, SEED, NEARBY))
+        bare = store.write(Path(folder) / "raw.lance", info, (replace(one, columns={}) for one in cutouts))
+        seen, _ = as_seen(bare, sample)
+    kept = (
+        replace(one, columns={"planted": "", **{name: mock.columns[name] for name in mock.columns if name in KEPT}})
+        for (one,), mock in zip(seen, cutouts, strict=True)
+    )
+    return store.write(path, replace(sample.info, source="mocks", notes=()), kept)
 
 
 def truth(columns) -> dict[str, bool]:
@@ -116,7 +123,7 @@ def sketches(folder: Path) -> dict[str, Path]:
     return found
 
 
-def by_sketch(survey: sl.Survey, weights: str, generator: str | None, folder: Path) -> list[dict]:
+def by_sketch(survey: sl.Survey, weights: Encoder, generator: str | None, folder: Path) -> list[dict]:
     """Precision at 10 of each sketch, by each way to search."""
     table = survey.table(["object_id", "ring", "spiral", "edge_on", "pair"]).to_pylist()
     kind = {row["object_id"]: row for row in table}
@@ -134,9 +141,9 @@ def by_sketch(survey: sl.Survey, weights: str, generator: str | None, folder: Pa
     return rows
 
 
-def by_oddity(survey: sl.Survey, weights: str) -> dict:
+def by_oddity(survey: sl.Survey, weights: Encoder) -> dict:
     """How well planted oddities come first, by each number; and how fast they are found."""
-    kept = read_embeddings(survey, Path(weights).name)
+    kept = read_embeddings(survey, weights.name)
     kind = np.array(survey.table(["planted"])["planted"].to_pylist())
     places = main_directions(kept.vectors)
     found = oddity(places)
@@ -174,16 +181,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="weights", default="simclr-kids")
     parser.add_argument("--transfer", default=None)
-    parser.add_argument("--n", type=int, default=4000)
+    parser.add_argument("--n", type=int, default=3000)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--keep", type=Path)
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp())
     folder.mkdir(exist_ok=True)
-    plain, odd = (sl.embed(mocks(folder, asked.n, plant), asked.weights).survey for plant in (False, True))
+    surveys = mocks(folder, asked.n)
+    weights = untrained(surveys[0]) if asked.weights == NAME else encoder_of(asked.weights)
+    plain, odd = (sl.embed(survey, weights).survey for survey in surveys)
     scores = {
-        "weights": Path(asked.weights).name, "transfer": asked.transfer, "n": asked.n,
-        "sketches": by_sketch(plain, asked.weights, asked.transfer, folder), "oddity": by_oddity(odd, asked.weights),
+        "weights": weights.name, "transfer": asked.transfer, "n": asked.n,
+        "sketches": by_sketch(plain, weights, asked.transfer, folder), "oddity": by_oddity(odd, weights),
     }  # fmt: skip
     if asked.keep:
         write_whole(asked.keep, json.dumps(scores, indent=1) + "\n")

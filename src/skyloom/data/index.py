@@ -92,7 +92,7 @@ class Index:
 def open_index(
     survey: Survey, name: str | None = None, *, hash: str | None = None, progress: Progress | None = None
 ) -> Index:
-    """The index of a survey's embeddings; beyond EXACT vectors it is read from the survey's folder, or made there first.
+    """The index of a survey's embeddings; beyond EXACT vectors it is read from the survey's folder, or first made.
 
     It belongs to one version of the survey; of a later one it is used while the vectors are the same, else made anew.
     hash : of the weights that the vectors must come from
@@ -195,9 +195,7 @@ def _kept_cells(survey: Survey, name: str, ids: tuple[str, ...], progress: Progr
             if other.name != file:
                 other.unlink(missing_ok=True)
     except (OSError, RuntimeError) as fault:
-        warnings.warn(
-            f"the index of {survey.path.name} cannot be kept ({fault}): it is made each time", stacklevel=4
-        )
+        warnings.warn(f"the index of {survey.path.name} cannot be kept ({fault}): it is made each time", stacklevel=4)
     return _Cells(made, _probes(facts))
 
 

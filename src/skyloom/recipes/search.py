@@ -92,7 +92,7 @@ def search(
     of the noise. An object is not found as its own neighbour. The schema's metadata says what was searched and how.
     Raises RequestError for embeddings that are not there or come from other weights, images that do not suit, or k < 1;
     CatalogueError for a query that is neither an object nor a file.
-    Source: Stein et al. 2021, arXiv:2110.00023 (search by cosine in embeddings); Smith et al. 2022, arXiv:2111.01713,
+    Source: Stein et al. 2021, arXiv:2110.13151 (search by cosine in embeddings); Smith et al. 2022, arXiv:2111.01713,
     §4.3 (by light).
     """
     survey, paths = store.opened(survey), check_results(out)
