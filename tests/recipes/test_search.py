@@ -157,6 +157,8 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(embedded,
         sl.search(embedded, "round-1", 0)
     with pytest.raises(RequestError, match="holds no embedding other"):
         sl.search(embedded, "round-1", with_="other")
+    with pytest.raises(RequestError, match="comes from other weights"):
+        sl.search(embedded, "round-1", with_=replace(encoder, hash="f" * 16))
     with pytest.raises(RequestError, match=r"comes from other weights \(000000000000\) than random is now \(fff"):
         sl.search(embedded, sketch(tmp_path / "s.png", "pair"), with_=replace(encoder, hash="f" * 16))
     with pytest.raises(RequestError, match="results end in"):

@@ -54,7 +54,7 @@ class Index:
 
     def __init__(self, survey: Survey, name: str, hash: str, ids: tuple[str, ...], cells: _Cells | _All):
         self.survey, self.name, self.hash, self.ids = survey, name, hash, ids
-        self._cells = cells
+        self._cells, self._names = cells, np.array([*ids, None], object)  # place −1 is none
 
     def search(
         self,
@@ -76,7 +76,7 @@ class Index:
             )
         passing = None if where is None else self._passing(where)
         places, distance = self._cells.search(unit(vectors), k + (without is not None), passing)
-        names = np.array([*self.ids, None], object)[places]  # place −1: none
+        names = self._names[places]
         shown = [_without(row, own, k) for row, own in zip(names, without or [None] * len(names), strict=True)]
         return Nearest(np.take_along_axis(names, np.array(shown), 1), np.take_along_axis(distance, np.array(shown), 1))
 

@@ -14,6 +14,7 @@ from skyloom.data.embeddings import PREFIX, column_of, read_embeddings
 from skyloom.data.index import unit
 from skyloom.errors import MissingExtraError, RequestError
 from skyloom.infer.embed import Encoder
+from skyloom.infer.query import weights_of
 
 NEIGHBOURS = 15  # whose distances the map keeps
 FEWEST, SHARE = 10, 0.01  # objects in a crowd, and share of all objects
@@ -38,8 +39,8 @@ def survey_map(
     (HDBSCAN).
     """
     survey = store.opened(survey)
-    name = None if with_ is None else with_.name if isinstance(with_, Encoder) else Path(with_).name
-    kept = read_embeddings(survey, name, where)
+    name, hash = weights_of(with_)
+    kept = read_embeddings(survey, name, where, hash=hash)
     if len(kept.ids) <= NEIGHBOURS:
         raise RequestError(f"{len(kept.ids)} objects with embeddings; a map needs more than {NEIGHBOURS}")
     reducer = _umap()(n_neighbors=NEIGHBOURS, metric="cosine", random_state=seed, n_jobs=1)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from skyloom.checkpoint import open_run
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.data.rings import SKIES, known_sky
 from skyloom.data.store import Survey
-from skyloom.errors import RequestError
+from skyloom.errors import RequestError, RunError
+from skyloom.infer.embed import Encoder
 from skyloom.infer.generator import unit_noise
 from skyloom.infer.subjects import Subject, gallery
 from skyloom.sky.background import sky_level
@@ -31,6 +33,22 @@ class Likeness:
     light: tuple[float, ...]
     noise: tuple[float, ...]
     recipe: str = "galaxy_edm"
+
+
+def weights_of(with_: str | Path | Encoder | None) -> tuple[str | None, str | None]:
+    """The name that weights give their embeddings, and their hash; None for what cannot be known.
+
+    with_ : weights that ship with skyloom, a run directory, an open encoder, or the name of any embeddings
+    """
+    if with_ is None:
+        return None, None
+    if isinstance(with_, Encoder):
+        return with_.name, with_.hash
+    try:
+        run = open_run(with_)
+    except RunError:
+        return Path(with_).name, None
+    return run.name, run.hash
 
 
 def likeness(survey: Survey) -> Likeness:

@@ -15,7 +15,7 @@ from skyloom.data.labels import COLUMN, read_labels
 from skyloom.errors import RequestError
 from skyloom.infer.embed import Encoder
 from skyloom.infer.oddity import main_directions, oddity, relabelled
-from skyloom.recipes.search import name_of
+from skyloom.infer.query import weights_of
 from skyloom.report.contact import Panel, Sheet
 from skyloom.report.results import check_results, require_positions, write_results
 
@@ -65,7 +65,8 @@ def anomalies(
     every = positions["object_id"].to_pylist()
     files = [labels] if isinstance(labels, str | Path) else labels
     given = read_labels(files, every, survey.path.name)
-    kept = read_embeddings(survey, None if with_ is None else name_of(with_), where)
+    name, hash = weights_of(with_)
+    kept = read_embeddings(survey, name, where, hash=hash)
     places = main_directions(kept.vectors)
     found = oddity(places, seed)
     labelled = np.array([one in given for one in kept.ids])

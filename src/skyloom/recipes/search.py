@@ -21,7 +21,7 @@ from skyloom.errors import CatalogueError, RequestError
 from skyloom.infer import transfer as transfers
 from skyloom.infer.embed import Encoder, encoder_of
 from skyloom.infer.generator import Generator
-from skyloom.infer.query import as_seen
+from skyloom.infer.query import as_seen, weights_of
 from skyloom.metrics import nearest as by_pixels
 from skyloom.report.contact import Panel, Sheet
 from skyloom.report.results import check_results, require_positions, write_results
@@ -99,7 +99,8 @@ def search(
     if k < 1:
         raise RequestError(f"k={k}: ask for at least one neighbour")
     pixels = with_ == PIXELS
-    index = None if pixels else open_index(survey, None if with_ is None else name_of(with_), progress=progress)
+    name, hash = (None, None) if pixels else weights_of(with_)
+    index = None if pixels else open_index(survey, name, hash=hash, progress=progress)
     positions = survey.table(["object_id", "ra", "dec"])
     require_positions(paths, positions)
     asked = _asked(survey, query, positions, transfer, device, progress)
@@ -116,11 +117,6 @@ def search(
     rows = _rows(asked.names, _joined(found, asked.parts, k), positions).replace_schema_metadata(story)
     write_results(paths, rows, lambda: _sheet(survey, asked, rows, weights))
     return rows
-
-
-def name_of(with_: str | Path | Encoder) -> str:
-    """Of weights, as their embeddings are called."""
-    return with_.name if isinstance(with_, Encoder) else Path(with_).name
 
 
 def _asked(survey: store.Survey, query, positions: pa.Table, transfer, device: str | None, progress) -> Asked:
