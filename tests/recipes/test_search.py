@@ -169,6 +169,9 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(embedded,
         sl.search(embedded, "round-1", transfer="galaxy-mock")
     with pytest.raises(RequestError, match="cannot be used"):
         sl.search(embedded, "round-1", where="no such column <")
+    for with_ in (None, "pixels"):
+        with pytest.raises(RequestError, match=r"no (other )?galaxy of galaxies\.lance passes mag > 99"):
+            sl.search(embedded, "round-1", with_=with_, where="mag > 99")
 
 
 def test_an_object_without_a_vector_says_so(galaxies, encoder):

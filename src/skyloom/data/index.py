@@ -179,7 +179,7 @@ def _kept_cells(survey: Survey, name: str, ids: tuple[str, ...], progress: Progr
         return _read_cells(folder, record)
     vectors = read_embeddings(survey, name).vectors
     digest = blake2b("\n".join(ids).encode(), digest_size=16)
-    digest.update(vectors)
+    digest.update(vectors.data)
     if record.get("digest") == digest.hexdigest():
         write_whole(folder / f"{column}.json", json.dumps({**record, **stamp}, indent=1) + "\n")
         return _read_cells(folder, record)

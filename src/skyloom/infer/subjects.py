@@ -144,13 +144,17 @@ def _common(
         )
     if not left_out:
         return cutouts, info, []
-    some = (replace(one, **_planes(one, keep)) for one in cutouts)
-    return some, replace(info, bands=tuple(info.bands[band] for band in keep)), left_out
+    return (
+        (_in_bands(one, keep) for one in cutouts),
+        replace(info, bands=tuple(info.bands[band] for band in keep)),
+        left_out,
+    )
 
 
-def _planes(cutout: Cutout, bands: list[int]) -> dict[str, np.ndarray]:
-    parts = {name: getattr(cutout, name) for name in ("flux", "ivar", "sky", "sky_rms")}
-    return {name: np.ascontiguousarray(part[bands]) for name, part in parts.items() if part is not None}
+def _in_bands(cutout: Cutout, bands: list[int]) -> Cutout:
+    sky, rms = (None if values is None else values[bands] for values in (cutout.sky, cutout.sky_rms))
+    flux, ivar = (np.ascontiguousarray(planes[bands]) for planes in (cutout.flux, cutout.ivar))
+    return replace(cutout, flux=flux, ivar=ivar, sky=sky, sky_rms=rms)
 
 
 def _blur(match: Match, info: SurveyInfo, known: Known) -> tuple[Float[np.ndarray, "c"], list[str]]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 
 from skyloom.data import store
 from skyloom.data.store import Survey
+from skyloom.errors import RequestError
 from skyloom.metrics.measured import lens, measured
 from skyloom.metrics.memorisation import neighbours
 from skyloom.metrics.samples import Sample, matched

@@ -109,6 +109,8 @@ def search(
     else:
         vectors = _vectors(survey, asked, with_, index, device)
         found = index.search(vectors, k, where, [*asked.own, *[None] * len(asked.cutouts)])
+    if not len(found.ids) or found.ids[:, 0].tolist() == [None] * len(found.ids):
+        raise RequestError(f"no other galaxy of {survey.path.name} passes {where or 'and is embedded'}; ask for less")
     weights = PIXELS if index is None else index.name
     story = {
         "survey": survey.path.name, "survey_hash": survey.content_hash, "skyloom": __version__, "searched": weights,
