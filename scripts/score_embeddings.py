@@ -34,7 +34,7 @@ from skyloom.recipes.lesson import splits_of
 from skyloom.sky.views import blurred, deepened_to, smoothed_noise, turned
 
 KINDS = ("linear", "knn")
-PIXELS = 24  # a side, of the images' middle, in the model of the pixels: more of them only add noise to it
+PIXELS = 12  # a side, of the images' middle, in the model of the pixels: more of them only add noise to it
 BLUR, NOISE = 1.0, 1.5  # of the retrieval: FWHM added [pixel], and factor of the sky's rms
 Features = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # light, good, rms
 

@@ -60,7 +60,7 @@ class Views:
     shift: float = 1.0
     blur: float = 1.0
     noise: float = 2.0
-    dropout: float = 0.1
+    dropout: float = 0.05
     dust: float = 0.0
     asked: tuple[str, ...] = ASKED
 

@@ -13,14 +13,14 @@ from skyloom.nn.equivariant import EquivariantConfig, EquivariantEncoder
 
 @dataclass(frozen=True)
 class EmbedderConfig:
-    """channels : bands; widths, first : of the encoder (`nn.equivariant`)
+    """channels : bands; widths, first : of the encoder; with too few filters first it never sees all colours
 
     dimension : of a vector; shown : of what a contrastive loss sees of it, 0 for networks that are held to no such loss
     """
 
     channels: int = 9
-    widths: tuple[int, ...] = (4, 8, 16, 32)
-    first: int = 6
+    widths: tuple[int, ...] = (8, 8, 12, 32)
+    first: int = 4
     dimension: int = 96
     shown: int = 64
 

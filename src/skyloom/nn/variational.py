@@ -26,8 +26,8 @@ class VariationalConfig:
 
     channels: int = 9
     side: int = 32
-    widths: tuple[int, ...] = (4, 8, 16, 32)
-    first: int = 6
+    widths: tuple[int, ...] = (8, 8, 12, 32)
+    first: int = 4
     dimension: int = 32
     components: int = 10
     deep: tuple[int, ...] = (64, 48, 32)

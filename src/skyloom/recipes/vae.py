@@ -38,7 +38,7 @@ class VAERecipe(Pupil):
 
 
 def vae(size: Size) -> VAERecipe:
-    """The one dial: `laptop` is 0.05 GFLOP an image at 32 × 32 pixels and nine bands, decoder included."""
+    """The one dial: `laptop` is 0.06 GFLOP an image at 32 × 32 pixels and nine bands, decoder included."""
     small = VariationalConfig(widths=(2, 3, 4), dimension=4, components=2, deep=(8, 8, 8))
     large = VariationalConfig(widths=(8, 16, 32, 64), dimension=64, deep=(128, 96, 64))
     return {
