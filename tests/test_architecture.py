@@ -17,6 +17,7 @@ ROOMS = ORDER.split()
 JOINERS = {"recipes", "cli", "__init__", "__main__"}  # may use the public names of the package
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "tools", "base"}
 LONGEST_FILE = 400
+IMPORTED_AS = {"faiss-cpu": "faiss", "umap-learn": "umap"}
 
 
 def each_file(test):
@@ -51,7 +52,8 @@ def imports(file: Path) -> list[tuple[int, str]]:
 @cache
 def optional_libraries() -> set[str]:
     extras = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    return {line.split(">")[0].split("[")[0] for extra, lines in extras.items() if extra != "dev" for line in lines}
+    names = {line.split(">")[0].split("[")[0] for extra, lines in extras.items() if extra != "dev" for line in lines}
+    return {IMPORTED_AS.get(name, name) for name in names}
 
 
 @each_file

@@ -69,3 +69,12 @@ def test_what_cannot_be_kept_or_read_is_refused(survey):
     survey = keep_embeddings(survey, "two", "abc", NAMES, vectors(6))
     with pytest.raises(RequestError, match="holds 2 embeddings"):
         read_embeddings(survey)
+
+
+def test_vectors_travel_with_the_cutouts_into_another_survey(survey, tmp_path):
+    survey = keep_embeddings(survey, "one", "abc", NAMES[:4], vectors(4))
+    copy = store.write(tmp_path / "copy.lance", survey.info, survey.read(ids=NAMES[2:]))
+    found = read_embeddings(copy)
+    assert found.ids == tuple(NAMES[2:4]) and found.hash == "abc"
+    np.testing.assert_array_equal(found.vectors, vectors(4)[2:])
+    assert without_embedding(copy, "one", "abc") == NAMES[4:]

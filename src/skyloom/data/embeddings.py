@@ -79,6 +79,15 @@ def read_embeddings(
     hash : of the weights that they must come from
     Raises RequestError if there are none of that name, several and no name is given, or they are of other weights.
     """
+    name, column = held(survey, name)
+    found = _read(survey, column, where)
+    if len(found.ids):
+        require_weights(survey, name, found.hash, hash)
+    return Embeddings(name, found.hash, found.ids, found.vectors)
+
+
+def held(survey: Survey, name: str | None) -> tuple[str, str]:
+    """The name of embeddings that a survey holds, or of the only ones, and their column; RequestError as above."""
     names = embedding_names(survey)
     if name is None:
         if len(names) != 1:
@@ -93,13 +102,24 @@ def read_embeddings(
             f"{survey.path.name} holds no embedding {name}, but {', '.join(names) or 'none at all'}; "
             f"run skyloom embed {survey.path.name} --with {name}"
         )
-    found = _read(survey, column, where)
-    if hash is not None and len(found.ids) and found.hash != hash:
+    return name, column
+
+
+def require_weights(survey: Survey, name: str, found: str, wanted: str | None) -> None:
+    """RequestError if vectors come from other weights than wanted; None wants any."""
+    if wanted is not None and found != wanted:
         raise RequestError(
-            f"the column {column} of {survey.path.name} comes from other weights ({found.hash[:12]}) than {name} is "
-            f"now ({hash[:12]}); run skyloom embed {survey.path.name} --with {name} again"
+            f"the column {column_of(name)} of {survey.path.name} comes from other weights ({found[:12]}) than {name} "
+            f"is now ({wanted[:12]}); run skyloom embed {survey.path.name} --with {name} again"
         )
-    return Embeddings(name, found.hash, found.ids, found.vectors)
+
+
+def embedded(survey: Survey, name: str, where: str | None = None) -> tuple[tuple[str, ...], str]:
+    """Ids of the objects that have a vector and pass an SQL filter, in the survey's order, and the weights' hash."""
+    column = column_of(name)
+    table = survey.table(["object_id", column + HASHES], where)
+    table = table.filter(pc.is_valid(table[column + HASHES]))
+    return tuple(table["object_id"].to_pylist()), _only_hash(survey, column, table)
 
 
 def without_embedding(survey: Survey, name: str, hash: str) -> list[str]:
@@ -115,11 +135,27 @@ def without_embedding(survey: Survey, name: str, hash: str) -> list[str]:
 def _read(survey: Survey, column: str, where: str | None) -> Embeddings:
     table = survey.table(["object_id", column, column + HASHES], where)
     table = table.filter(pc.is_valid(table[column + HASHES])).combine_chunks()
-    hashes = pc.unique(table[column + HASHES]).to_pylist()
-    if len(hashes) > 1:
-        raise CatalogueError(f"{column} of {survey.path.name} mixes vectors of {len(hashes)} weights; embed it again")
-    width = table.schema.field(column).type.list_size
+    hash = _only_hash(survey, column, table)
+    width = _length(survey, column, table)
     lists = table[column].combine_chunks() if len(table) else None
     flat = np.empty((0, width), np.float32) if lists is None else lists.flatten().to_numpy(zero_copy_only=False)
     vectors = np.ascontiguousarray(flat.reshape(-1, width), np.float32)
-    return Embeddings(column, hashes[0] if hashes else "", tuple(table["object_id"].to_pylist()), vectors)
+    return Embeddings(column, hash, tuple(table["object_id"].to_pylist()), vectors)
+
+
+def _length(survey: Survey, column: str, table: pa.Table) -> int:
+    """How many numbers each vector has; a survey written from another's cutouts holds them as lists of any length."""
+    kind = table.schema.field(column).type
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size
+    lengths = pc.unique(pc.list_value_length(table[column])).to_pylist()
+    if len(lengths) > 1:
+        raise CatalogueError(f"{column} of {survey.path.name} holds vectors of {len(lengths)} lengths; embed it again")
+    return lengths[0] if lengths else 0
+
+
+def _only_hash(survey: Survey, column: str, table: pa.Table) -> str:
+    hashes = pc.unique(table[column + HASHES]).to_pylist()
+    if len(hashes) > 1:
+        raise CatalogueError(f"{column} of {survey.path.name} mixes vectors of {len(hashes)} weights; embed it again")
+    return hashes[0] if hashes else ""

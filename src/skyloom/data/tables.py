@@ -100,7 +100,7 @@ def _to_fits(table: pa.Table) -> fits.HDUList:
         else:
             kind = "J" if pa.types.is_integer(field.type) else "D"
             columns.append(fits.Column(field.name, kind, unit=unit, array=values.to_numpy(zero_copy_only=False)))
-    hdu = fits.BinTableHDU.from_columns(columns, name="PROFILES")
+    hdu = fits.BinTableHDU.from_columns(columns, name="PROFILES" if "sma" in table.column_names else "RESULTS")
     for key, value in _story(table).items():
         hdu.header["HISTORY"] = f"{key}: {value}"
     return fits.HDUList([fits.PrimaryHDU(), hdu])

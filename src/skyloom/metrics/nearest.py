@@ -12,6 +12,7 @@ from jaxtyping import Float, Shaped
 
 from skyloom.data import store
 from skyloom.data.store import Survey
+from skyloom.errors import RequestError
 from skyloom.metrics.measured import lens, measured
 from skyloom.metrics.memorisation import neighbours
 from skyloom.metrics.samples import Sample, matched
@@ -59,19 +60,25 @@ def search(
     k: int = 1,
     *,
     ids: Sequence[str] | None = None,
+    where: str | None = None,
     most: int = SEARCHED,
     seed: int = 0,
 ) -> Search:
     """The k galaxies of `among` nearest to each of a survey's, by their light in all bands, over the 8 symmetries.
 
-    ids : of the survey, None for all; most : of `among` to look through, drawn by the seed if there are more
-    Raises RequestError for other bands or pixels, UnitError for fluxes that cannot be put on one scale.
+    ids : of the survey, None for all; where : an SQL filter for those of `among`
+    most : of `among` to look through, drawn by the seed if there are more
+    Raises RequestError if none passes, for other bands or pixels, UnitError for fluxes that cannot be put on one scale.
     """
     survey, among = (store.opened(one) for one in (survey, among))
     frame, planes, gain = matched(among, survey)
     rows = np.arange(len(among))
+    if where is not None:
+        rows = among.rows_of(among.table(["object_id"], where)["object_id"].to_pylist())
     if len(rows) > most:
         rows = np.sort(np.random.default_rng([seed, 7]).choice(rows, most, replace=False))
+    if not len(rows):
+        raise RequestError(f"no galaxy of {among.path.name} passes {where}; ask for less")
     own = tuple(range(len(frame.bands)))
     real = Sample(among, rows, frame, own, np.ones(len(own)))
     places = np.arange(len(survey)) if ids is None else survey.rows_of(ids)

@@ -58,6 +58,14 @@ def gaussian(radius: Numbers, fwhm: float) -> Numbers:
     return np.exp(-0.5 * (np.asarray(radius, np.float64) / sigma) ** 2) / (2 * np.pi * sigma**2)
 
 
+def widening(fwhm: float, wider: float) -> float:
+    """σ of the Gaussian that makes a PSF of one FWHM about as wide as another, in their unit; 0 if it is so already.
+
+    Exact for Gaussian PSFs; widths are taken to add in quadrature.
+    """
+    return float(np.sqrt(max(wider**2 - fwhm**2, 0.0)) / GAUSSIAN_FWHM)
+
+
 def pixel_transfer(wavenumber: Numbers, pixel_scale: float, angles: int = 16) -> Numbers:
     """Fourier transform of a square pixel of unit flux, averaged over direction: 1 at wavenumber 0.
 
