@@ -10,7 +10,7 @@ from astropy.table import Table
 import skyloom as sl
 from skyloom.data import store
 from skyloom.data.embeddings import keep_embeddings
-from skyloom.data.labels import read_labels
+from skyloom.data.opinions import read_opinions
 from skyloom.data.mocks.planted import KINDS, planted
 from skyloom.data.tables import read_table
 from skyloom.errors import CatalogueError, RequestError
@@ -79,7 +79,7 @@ def test_labels_of_one_kind_keep_the_order_and_say_so(crowd, tmp_path, answer, w
 
 def test_the_last_word_on_an_object_counts(tmp_path):
     first, second = labels(tmp_path / "a.csv", ["x,no", "y,TRUE", "z,"]), labels(tmp_path / "b.csv", ["x,Yes"])
-    assert read_labels([first, second], ["x", "y", "z"], "here") == {"x": True, "y": True}
+    assert read_opinions([first, second], ["x", "y", "z"], "here") == {"x": True, "y": True}
 
 
 def test_labels_that_cannot_be_used_are_refused(crowd, tmp_path):

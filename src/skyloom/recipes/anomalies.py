@@ -11,7 +11,7 @@ import pyarrow as pa
 from skyloom import __version__
 from skyloom.data import store
 from skyloom.data.embeddings import read_embeddings
-from skyloom.data.labels import COLUMN, read_labels
+from skyloom.data.opinions import COLUMN, read_opinions
 from skyloom.errors import RequestError
 from skyloom.infer.embed import Encoder
 from skyloom.infer.oddity import main_directions, oddity, relabelled
@@ -64,7 +64,7 @@ def anomalies(
     require_positions(paths, positions)
     every = positions["object_id"].to_pylist()
     files = [labels] if isinstance(labels, str | Path) else labels
-    given = read_labels(files, every, survey.path.name)
+    given = read_opinions(files, every, survey.path.name)
     name, hash = weights_of(with_)
     kept = read_embeddings(survey, name, where, hash=hash)
     places = main_directions(kept.vectors)

@@ -13,7 +13,7 @@ COLUMN = "label"
 YES, NO = ("1", "1.0", "yes", "true", "y"), ("0", "0.0", "no", "false", "n")
 
 
-def read_labels(files: Iterable[str | Path], known: Iterable[str], where: str) -> dict[str, bool]:
+def read_opinions(files: Iterable[str | Path], known: Iterable[str], where: str) -> dict[str, bool]:
     """Label by object: of several files, the last word counts; objects whose label is blank have none.
 
     files : CSV, ECSV, FITS or Parquet with the columns object_id and label: yes or no, 1 or 0, true or false
