@@ -26,6 +26,7 @@ PARTS = {
         "inpaint",
         "transfer",
         "field",
+        "classify",
         "nearest",
         "score",
         "score_page",

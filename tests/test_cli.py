@@ -17,8 +17,8 @@ from skyloom.cli.main import app
 from skyloom.cli.surveys import Format
 
 VERBS = [
-    "ingest", "mock", "export", "profile", "train", "simulate", "inpaint", "transfer", "field", "score",
-    "report", "tour",
+    "ingest", "mock", "export", "profile", "train", "simulate", "inpaint", "transfer", "field", "classify",
+    "score", "report", "tour",
 ]  # fmt: skip
 HEAVY = ["torch", "numpy", "astropy", "matplotlib", "lance", "pyarrow", "scipy", "galsim", "h5py", "sep"]
 

@@ -26,6 +26,7 @@ _HOMES = {
     "inpaint": "skyloom.infer.inpaint",
     "transfer": "skyloom.infer.transfer",
     "field": "skyloom.infer.fields.field",
+    "classify": "skyloom.infer.classify",
     "nearest": "skyloom.metrics.nearest",
     "score": "skyloom.metrics.comparison",
     "score_page": "skyloom.report.scores",
