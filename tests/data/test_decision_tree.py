@@ -24,7 +24,7 @@ from skyloom.data.decision_tree import (
 from skyloom.data.labels import COUNT
 
 TABLE = Path(__file__).parent / "gz2_stripe82.csv"
-"""Every 400th row of Willett et al. 2013, MNRAS 435, 2835, Table 5 (Galaxy Zoo 2, Stripe 82 coadds): counts, fractions."""
+"""Every 400th row of Willett et al. 2013, MNRAS 435, 2835, Table 5 (Galaxy Zoo 2, Stripe 82): counts, fractions."""
 
 
 def drawn_votes(rng: np.random.Generator, voters: int = 40) -> np.ndarray:

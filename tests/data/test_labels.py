@@ -92,7 +92,7 @@ def test_fractions_that_do_not_add_up_are_refused_by_question(survey, fractions,
 
 
 def test_ids_that_nobody_knows_are_refused(survey, fractions, tmp_path):
-    with pytest.raises(CatalogueError, match="none of its 10 ids, such as 'x0', is in few.lance"):
+    with pytest.raises(CatalogueError, match=r"none of its 10 ids, such as 'x0', is in few\.lance"):
         read_labels(survey, file=written(tmp_path / "labels.csv", fractions, ids=[f"x{k}" for k in range(10)]))
 
 

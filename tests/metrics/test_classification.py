@@ -1,4 +1,4 @@
-"""Scores of classes and fractions: scikit-learn's and known values, intervals that hold, calibration beside its null."""
+"""Scores of classes and fractions: scikit-learn's and known values, their errors, calibration beside its null."""
 
 import numpy as np
 import pytest

@@ -85,17 +85,18 @@ def lesson(recipe: GalaxyZooRecipe, school: School) -> Lesson:
     def whole(net: Any, batch: ViewBatch, rng: torch.Generator) -> dict[str, Tensor]:
         return {"rmse": rmse(net(batch.images), batch.labels)}
 
-    def on_top(net: Any, batch: ViewBatch, rng: torch.Generator) -> dict[str, Tensor]:
+    def on_top(perceptrons: Any, batch: ViewBatch, rng: torch.Generator) -> dict[str, Tensor]:
+        net.dense.eval()
         with torch.no_grad():
             features = net.features(batch.images)
-        return {"rmse": torch.stack([rmse(one, batch.labels) for one in net.on_top(features)]).mean()}
+        return {"rmse": torch.stack([rmse(one(features), batch.labels) for one in perceptrons]).mean()}
 
     first = descend(
         net, whole, optimisers[0], seed=recipe.seed, clip=5.0,
         rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
     )  # fmt: skip
     second = descend(
-        net, on_top, optimisers[-1], seed=recipe.seed, clip=5.0,
+        net.perceptrons, on_top, optimisers[-1], seed=recipe.seed, clip=5.0,
         rate=lambda number: warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.top)(number - recipe.steps),
     )  # fmt: skip
 
