@@ -196,8 +196,7 @@ CAVEATS = {
     "spiral_label": (
         "\n**What the label means.** 1: most volunteers saw features, spiral arms, and something odd (`Class1.2`, "
         "`Class4.1` and `Class6.1` above 0.5). It is no clean label of spirals: the rest, 0, holds ordinary ones. "
-        "Images of Kaggle's Galaxy Challenge (Galaxy Zoo 2, SDSS), in their maker's stretch; the weights ship, no image "
-        "does.\n"
+        "Images of Kaggle's Galaxy Challenge (Galaxy Zoo 2, SDSS), in a display stretch; weights ship, no image does.\n"
     )
 }
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -82,7 +83,8 @@ def chances_by(
     """Chances of classes 0 … k − 1 by a logistic regression on standardised features."""
     if np.bincount(classes).min() < FOLDS:
         raise RequestError(f"a class has {np.bincount(classes).min()} objects to learn from; baselines need {FOLDS}")
-    net = LogisticRegressionCV(Cs=STRENGTHS, cv=FOLDS, max_iter=500, random_state=seed, scoring="neg_log_loss")
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    net = GridSearchCV(LogisticRegression(max_iter=500), {"C": STRENGTHS}, scoring="neg_log_loss", cv=folds)
     return _scaled(net).fit(learn, classes).predict_proba(judge)
 
 
