@@ -63,12 +63,13 @@ def read_images(
     bin: int = 1,
     size: int = 0,
     fewest: int = 1,
+    most_bad: float = MOST_BAD,
     progress: Progress | None = None,
 ) -> ImageSet:
     """The centres of cutouts, `size` pixels a side after `bin` × `bin` pixels were averaged; 0 for the whole cutout.
 
     bands : in the order wanted, none for all
-    An image with more than a fiftieth of bad pixels in some band, or without a sky, is left out.
+    most_bad : largest share of bad pixels in a band; an image that has more, or no sky, is left out
     Raises RequestError if fewer than `fewest` are left, or the size does not fit.
     """
     planes = [survey.info.index(name) for name in (bands or survey.info.band_names)]
@@ -83,7 +84,7 @@ def read_images(
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
         pixels, good, level, noise = _read(survey, stored, some, planes, bin, size)
-        sound = np.isfinite(level + noise).all(1) & ((~good).mean((2, 3)).max(1) <= MOST_BAD)
+        sound = np.isfinite(level + noise).all(1) & ((~good).mean((2, 3)).max(1) <= most_bad)
         kept += [ids[start + int(k)] for k in np.flatnonzero(sound)]
         flux.append(pixels[sound])
         bad.append(~good[sound])

@@ -60,7 +60,7 @@ def read_labels(survey: Survey, target: str = "", file: str | Path = "") -> Labe
     Raises CatalogueError for ids that are repeated or none of which is the survey's, fractions outside of [0, 1] or
     that do not add up, negative counts; RequestError for a label with a single class, or nothing that is a label.
     """
-    table, ids, notes, where = _rows(survey, file)
+    table, ids, notes, where = _rows(survey, file, target)
     target = target or _only_target(table, where)
     if target == "true":
         return _of_mocks(survey)
@@ -68,10 +68,12 @@ def read_labels(survey: Survey, target: str = "", file: str | Path = "") -> Labe
     return found._replace(notes=(*notes, *found.notes))
 
 
-def _rows(survey: Survey, file: str | Path) -> tuple[pa.Table, list[str], list[str], str]:
+def _rows(survey: Survey, file: str | Path, target: str) -> tuple[pa.Table, list[str], list[str], str]:
     """The table with the labels, the ids of its rows, what was left out, and its name."""
     if not file:
-        table = survey.table([name for name in survey.column_names if name not in ("flux", "ivar")])
+        wanted = {target.replace(".", "_"), *COLUMNS}
+        found = [name for name in survey.column_names if name in wanted or COUNT.match(name) or _likely(name)]
+        table = survey.table(list(dict.fromkeys(["object_id", *found])))
         return table, table["object_id"].to_pylist(), [], survey.path.name
     rows = read_catalogue(Path(file))
     name, times = Counter(rows.ids).most_common(1)[0]
@@ -98,10 +100,14 @@ def _rows(survey: Survey, file: str | Path) -> tuple[pa.Table, list[str], list[s
 def _only_target(table: pa.Table, where: str) -> str:
     if set(COLUMNS) <= set(table.column_names) or _count_columns(table):
         return "votes"
-    likely = [name for name in table.column_names if "label" in name.lower() or name.lower() == "class"]
+    likely = [name for name in table.column_names if _likely(name)]
     if len(likely) == 1:
         return likely[0]
     raise RequestError(f"{where} has no votes, and no one column that must be a label; name it: target=COLUMN")
+
+
+def _likely(name: str) -> bool:
+    return "label" in name.lower() or name.lower() == "class"
 
 
 def _votes(table: pa.Table, ids: Sequence[str], where: str) -> Labels:

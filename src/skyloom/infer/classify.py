@@ -24,6 +24,7 @@ from skyloom.infer.placed import device_of
 from skyloom.infer.suited import require_suited
 
 CHUNK = 512  # objects in memory at a time
+MOST_BAD = 0.2  # share of bad pixels of a band, above which nothing is said of a galaxy
 MARKS = {0.68: ("q16", "q84"), 0.90: ("q05", "q95")}  # ends of the intervals, as columns are called
 USUAL = "morphology"
 
@@ -52,7 +53,7 @@ def classify(
     second one, and `probability_error`, by how much views and members disagree; more classes: `label` and
     `probability_<class>`. Weights that learnt votes: for each of the 37 answers the fraction of everybody, `Class1_1` …
     `Class11_6`, which add up along the tree, and the ends of its 90 and 68 % interval, `…_q05` `…_q16` `…_q84` `…_q95`.
-    Empty where an object has no sound image. Chances and intervals are calibrated on objects that training did not see.
+    Empty where an object has no sound image: a fifth of a band is bad, or it has no sky. Chances and intervals are calibrated on objects that training did not see.
     Raises RequestError for weights that classify nothing, or do not suit the survey or each other.
     """
     survey = store.opened(survey)
@@ -170,7 +171,9 @@ def _seen(eyes: Sequence[Eye], survey: store.Survey, names: list[str], device: s
         learnt, bin, crop = SurveyInfo.from_json(eye.facts["info"]), eye.facts["bin"], eye.facts["crop"]
         key = (learnt.band_names, bin, crop)
         if key not in images:
-            images[key] = read_images(survey, names, bands=learnt.band_names, bin=bin, size=crop, fewest=0)
+            images[key] = read_images(
+                survey, names, bands=learnt.band_names, bin=bin, size=crop, fewest=0, most_bad=MOST_BAD
+            )
         if not len(images[key]):
             return {}
         parts.append(eye.look(images[key].flux, device))

@@ -20,8 +20,8 @@ from skyloom.infer.looks import FACTS, Eye
 from skyloom.infer.placed import placed
 from skyloom.nn.galaxy_zoo import GalaxyZooConfig, GalaxyZooNet
 from skyloom.objectives.votes import rmse
-from skyloom.recipes.lesson import Lesson, School, Size, seen
-from skyloom.recipes.looking import Looking, batches, calibrate, facts_for, pupils, scaling_of_images
+from skyloom.recipes.lesson import Lesson, School, Size
+from skyloom.recipes.looking import Looking, batches, calibrate, facts_for, pupils, scaling_of_images, told
 from skyloom.train import descend, warm_then_cosine
 
 ANGLES = (0.0, 90.0, 180.0, 270.0)  # [deg] of test-time views, each also mirrored
@@ -114,7 +114,7 @@ def lesson(recipe: GalaxyZooRecipe, school: School) -> Lesson:
     return Lesson(
         {"net": net} | {f"optimiser{k}": one for k, one in enumerate(optimisers)},
         lambda number, batch: (first if number <= recipe.steps else second)(number, batch),
-        stream, recipe.steps + (recipe.top if config.perceptrons else 0), recipe.batch, seen(school), finish,
+        stream, recipe.steps + (recipe.top if config.perceptrons else 0), recipe.batch, told(school, found), finish,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.looks import LEVELS, UNCERTAIN, Eye, Look, calibrated
 from skyloom.metrics.calibration import conformal_factor
 from skyloom.recipes.generators import Sample, info_learnt
-from skyloom.recipes.lesson import School
+from skyloom.recipes.lesson import School, seen
 from skyloom.sky.scaling import Asinh, facts_of
 
 SIDES: Mapping[str, float] = {"train": 0.63, "calibration": 0.12, "test": 0.25}
@@ -97,7 +97,16 @@ def pupils(recipe: Looking, school: School, side: str) -> Pupils:
         values.append(labels.of(images[-1].ids))
     assert first is not None
     _require_alike(images)
+    there = set(np.concatenate(values)[:, 0]) if side == "train" else set(range(len(first.classes)))
+    absent = [name for number, name in enumerate(first.classes) if number not in there]
+    if absent:
+        raise RequestError(f"no object with {first.target} = {absent[0]} is left to learn from; give more of them")
     return Pupils(images, values, first)
+
+
+def told(school: School, found: Pupils) -> dict[str, Any]:
+    """Facts of the training: what was seen, and in words which objects and rows were left out."""
+    return seen(school) | {"left_out": list(found.labels.notes)}
 
 
 def _require_alike(sets: Sequence[ImageSet]) -> None:
@@ -157,7 +166,6 @@ def facts_for(
         "scaling": facts_of(scaling),
         "net": dict(net),
         "images": sum(len(one) for one in found.images),
-        "left_out": list(found.labels.notes),
     }
 
 

@@ -18,8 +18,8 @@ from skyloom.infer.placed import placed
 from skyloom.nn.equivariant import EquivariantConfig
 from skyloom.nn.morphology import MorphologyConfig, members_of
 from skyloom.objectives.votes import answers_loss
-from skyloom.recipes.lesson import Lesson, School, Size, seen
-from skyloom.recipes.looking import Looking, batches, calibrate, facts_for, pupils, scaling_of_images
+from skyloom.recipes.lesson import Lesson, School, Size
+from skyloom.recipes.looking import Looking, batches, calibrate, facts_for, pupils, scaling_of_images, told
 from skyloom.train import Average, Update, averaged, descend, exponential, warm_then_cosine
 
 ANGLES = (0.0, 22.5, 45.0, 67.5)  # [deg] of test-time views: a quarter turn more would change nothing
@@ -47,12 +47,12 @@ class MorphologyRecipe(Looking):
 
 
 def morphology(size: Size) -> MorphologyRecipe:
-    """The one dial: `laptop` is 0.09 GFLOP a view at 64² pixels, three members; `gpu` four times that, five members."""
+    """The one dial: `laptop` is 0.09 GFLOP a view at 64² pixels, two members; `gpu` four times that, five members."""
     tiny = MorphologyConfig(EquivariantConfig(widths=(1, 2, 3)), hidden=16)
     wide = MorphologyConfig(EquivariantConfig(widths=(8, 12, 24, 48, 64)), hidden=128, members=5)
     return {
         "smoke": MorphologyRecipe(net=tiny, side=32, steps=8, batch=4, warm=2, views=1),
-        "laptop": MorphologyRecipe(net=MorphologyConfig(members=3), steps=1_000, batch=32, warm=100, momentum=0.99),
+        "laptop": MorphologyRecipe(net=MorphologyConfig(members=2), steps=750, batch=32, warm=50, momentum=0.99),
         "gpu": MorphologyRecipe(net=wide),
         "paper": MorphologyRecipe(net=wide, side=96, steps=100_000),
     }[size]
@@ -117,5 +117,5 @@ def lesson(recipe: MorphologyRecipe, school: School) -> Lesson:
         {"net": net, "average": average} | {f"optimiser{k}": one for k, one in enumerate(optimisers)},
         update,
         lambda start: (b.to(school.device) for b in batches(recipe, found, scaling, recipe.batch, recipe.seed, start)),
-        config.members * recipe.steps, recipe.batch, seen(school), finish,
+        config.members * recipe.steps, recipe.batch, told(school, found), finish,
     )  # fmt: skip
