@@ -51,9 +51,10 @@ def classify(
     anyway : also bands and pixel scales that the weights were not trained on
     One row for each object, in the survey's order. Weights that learnt two classes: `label`, `probability` of the
     second one, and `probability_error`, by how much views and members disagree; more classes: `label` and
-    `probability_<class>`. Weights that learnt votes: for each of the 37 answers the fraction of everybody, `Class1_1` …
-    `Class11_6`, which add up along the tree, and the ends of its 90 and 68 % interval, `…_q05` `…_q16` `…_q84` `…_q95`.
-    Empty where an object has no sound image: a fifth of a band is bad, or it has no sky. Chances and intervals are calibrated on objects that training did not see.
+    `probability_<class>`. Weights that learnt votes: for each of the 37 answers the fraction of everybody, `Class1_1`
+    … `Class11_6`, which add up along the tree, and the ends of its 90 and 68 % interval, `…_q05` `…_q16` `…_q84`
+    `…_q95`. Empty where an object has no sound image: a fifth of a band is bad, or it has no sky. Chances and intervals
+    are calibrated on objects that training did not see.
     Raises RequestError for weights that classify nothing, or do not suit the survey or each other.
     """
     survey = store.opened(survey)

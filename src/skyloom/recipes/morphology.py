@@ -23,6 +23,7 @@ from skyloom.recipes.looking import Looking, batches, calibrate, facts_for, pupi
 from skyloom.train import Average, Update, averaged, descend, exponential, warm_then_cosine
 
 ANGLES = (0.0, 22.5, 45.0, 67.5)  # [deg] of test-time views: a quarter turn more would change nothing
+QUARTERS = (0.0, 90.0, 180.0, 270.0)  # of an ordinary network's, each also mirrored
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class MorphologyRecipe(Looking):
 
     steps : of each member; they learn one after another
     smooth : of a class that is spread over all; decay : of weights; momentum : of the average that is used
-    views : test-time views, of turns between the symmetries that the network has by construction
+    views : test-time views, of turns between the symmetries that the network has by construction; an ordinary network
+        is shown all 8 symmetries instead
     """
 
     net: MorphologyConfig = field(default_factory=MorphologyConfig)
@@ -104,9 +106,8 @@ def lesson(recipe: MorphologyRecipe, school: School) -> Lesson:
     def update(number: int, batch: ViewBatch) -> dict[str, Tensor]:
         return updates[(number - 1) // recipe.steps](number, batch)
 
-    facts = facts_for(
-        "morphology", recipe, found, scaling, asdict(config), ANGLES[:: len(ANGLES) // recipe.views], False
-    )
+    angles = ANGLES[:: len(ANGLES) // recipe.views] if config.shared else QUARTERS
+    facts = facts_for("morphology", recipe, found, scaling, asdict(config), angles, not config.shared)
 
     def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
         found_out = calibrate(Eye(facts, placed(product)), pupils(recipe, school, "calibration"), str(school.device))
