@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.checkpoint import Run
-from skyloom.data.views import fixed_views
+from skyloom.data.poses import fixed_views
 from skyloom.errors import RequestError
 from skyloom.infer.placed import placed
 from skyloom.nn.equivariant import EquivariantConfig

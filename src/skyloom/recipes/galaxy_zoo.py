@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skyloom.checkpoint import Run
 from skyloom.data.decision_tree import fractions_of
 from skyloom.data.labels import Labels
-from skyloom.data.views import ViewBatch
+from skyloom.data.poses import ViewBatch
 from skyloom.errors import RecipeError
 from skyloom.infer.looks import FACTS, Eye
 from skyloom.infer.placed import placed

@@ -13,9 +13,9 @@ from scipy.optimize import minimize_scalar
 from skyloom.data.decision_tree import fractions_of
 from skyloom.data.images import ImageSet, read_images
 from skyloom.data.labels import Labels, read_labels
+from skyloom.data.poses import ViewBatch, Wobble, view_batches
 from skyloom.data.splits import Split, split
 from skyloom.data.store import Survey
-from skyloom.data.views import ViewBatch, Wobble, view_batches
 from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.looks import LEVELS, UNCERTAIN, Eye, Look, calibrated
 from skyloom.metrics.calibration import conformal_factor
@@ -39,7 +39,7 @@ class Looking(Sample):
     side : of the image that the network sees [pixel]; reach : pixels (after `bin`) to one of these, 0 for as many as
         show it the whole of `crop`
     soften : of the asinh, in units of the sky's rms in one pixel; pictures are in a stretch already
-    zoom, dim : how far views lie apart, with `shift` (`data.views.Wobble`)
+    zoom, dim : how far views lie apart, with `shift` (`data.poses.Wobble`)
     split : seed of the split; the same for runs that are to be averaged or compared
     """
 

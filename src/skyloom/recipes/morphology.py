@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skyloom.checkpoint import Run
 from skyloom.data.decision_tree import PARENTS, SIZES
-from skyloom.data.views import ViewBatch
+from skyloom.data.poses import ViewBatch
 from skyloom.errors import RecipeError
 from skyloom.infer.looks import FACTS, Eye
 from skyloom.infer.placed import placed

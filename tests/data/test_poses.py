@@ -6,7 +6,7 @@ import torch
 
 from skyloom.data.cutout import Band, SurveyInfo
 from skyloom.data.images import ImageSet
-from skyloom.data.views import Wobble, fixed_views, view_batches, viewed
+from skyloom.data.poses import Wobble, fixed_views, view_batches, viewed
 
 
 def spot(x: float, y: float, side=33, width=1.5) -> torch.Tensor:
