@@ -257,10 +257,9 @@ def test_round_and_long_sources_are_told_apart_by_our_network(pictures, tmp_path
 def test_votes_on_mocks_are_told_better_than_by_the_mean_galaxy(tmp_path):
     """The path of 37 answers: mocks whose truth decides the votes, and an error below that of knowing only the mean."""
     pytest.importorskip("galsim")
-    mocks = sl.mock(tmp_path / "mocks.lance", 240, size=128, bands="gri", seed=8)
-    settings = {"target": "true", "bin": "2", "side": "64", "widths": "2,4,6,8", "steps": "200", "batch": "16"}
-    fast = {"learning_rate": "1e-2", "warm": "20", "momentum": "0.95"}
-    run = train("morphology", mocks, tmp_path / "run", size="smoke", settings=settings | fast)
+    mocks = sl.mock(tmp_path / "mocks.lance", 400, size=128, bands="gri", seed=8)
+    settings = {"target": "true", "bin": "2", "members": "1", "steps": "120", "warm": "20", "momentum": "0.95"}
+    run = train("morphology", mocks, tmp_path / "run", size="laptop", settings=settings)
     sides = split(mocks, SIDES, 0).ids
     labels = read_labels(mocks, "true")
     known, truth = (fractions_of(labels.of(sides[side])) for side in ("train", "test"))

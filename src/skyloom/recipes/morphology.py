@@ -49,12 +49,12 @@ class MorphologyRecipe(Looking):
 
 
 def morphology(size: Size) -> MorphologyRecipe:
-    """The one dial: `laptop` is 0.09 GFLOP a view at 64² pixels, two members; `gpu` four times that, five members."""
+    """The one dial: `laptop` is 0.09 GFLOP a view at 64² pixels, three members; `gpu` four times that, five members."""
     tiny = MorphologyConfig(EquivariantConfig(widths=(1, 2, 3)), hidden=16)
     wide = MorphologyConfig(EquivariantConfig(widths=(8, 12, 24, 48, 64)), hidden=128, members=5)
     return {
         "smoke": MorphologyRecipe(net=tiny, side=32, steps=8, batch=4, warm=2, views=1),
-        "laptop": MorphologyRecipe(net=MorphologyConfig(members=2), steps=750, batch=32, warm=50, momentum=0.99),
+        "laptop": MorphologyRecipe(net=MorphologyConfig(members=3), steps=1_500, batch=32, warm=100, momentum=0.99),
         "gpu": MorphologyRecipe(net=wide),
         "paper": MorphologyRecipe(net=wide, side=96, steps=100_000),
     }[size]
