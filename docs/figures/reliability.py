@@ -37,7 +37,7 @@ def main():
             0.04, 0.97, f"ECE {ece[0]:.3f} ± {ece[1]:.3f}\nright chances {null[0]:.3f} ± {null[1]:.3f}\n"
             f"AUC {row['area'][0]:.3f} ± {row['area'][1]:.3f}", transform=above.transAxes, va="top", fontsize=8,
         )  # fmt: skip
-        above.set(xlim=(0, 1), ylim=(-0.03, 1.03), aspect="equal")
+        above.set(xlim=(0, 1), ylim=(-0.03, 1.03))
         below.bar(chance, n, width=0.06, color=colour)
         below.set_xlabel("chance that was stated")
     grid[0, 0].set_ylabel("share with the label")
