@@ -33,6 +33,7 @@ PARTS = {
         "field",
         "field_page",
         "hips",
+        "classify",
         "nearest",
         "score",
         "score_page",

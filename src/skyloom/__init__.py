@@ -33,6 +33,7 @@ _HOMES = {
     "field": "skyloom.infer.fields.field",
     "field_page": "skyloom.report.fields.page",
     "hips": "skyloom.report.fields.hips",
+    "classify": "skyloom.infer.classify",
     "nearest": "skyloom.metrics.nearest",
     "score": "skyloom.metrics.comparison",
     "score_page": "skyloom.report.scores",

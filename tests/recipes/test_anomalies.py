@@ -10,8 +10,8 @@ from astropy.table import Table
 import skyloom as sl
 from skyloom.data import store
 from skyloom.data.embeddings import keep_embeddings
-from skyloom.data.opinions import read_opinions
 from skyloom.data.mocks.planted import KINDS, planted
+from skyloom.data.opinions import read_opinions
 from skyloom.data.tables import read_table
 from skyloom.errors import CatalogueError, RequestError
 

@@ -63,7 +63,7 @@ def embed(
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="pix2prof, simclr, galaxy_edm … (docs/train.md).")],
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="morphology, simclr, galaxy_edm … (docs/train.md).")],
     surveys: Annotated[list[Path], typer.Argument(metavar="SURVEY…", help="What to learn from.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run directory to write, or to go on with.")],
     size: Annotated[Size, typer.Option(help="How large, and for what machine.")] = Size.laptop,
@@ -77,4 +77,5 @@ def train(
     with job(as_json) as progress:
         run = sl.train(recipe, surveys, out, size=size.value, settings=given, progress=progress)
         facts = run.facts("training") or {}
-        finish(f"{out}: trained in {facts['seconds']:.0f} s", {"run": str(out), **facts}, as_json)
+        remarks = [f"{out}: trained in {facts['seconds']:.0f} s", *facts.get("left_out", ())]
+        finish("; ".join(remarks), {"run": str(out), **facts}, as_json)

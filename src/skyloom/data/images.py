@@ -62,13 +62,15 @@ def read_images(
     bands: Sequence[str] = (),
     bin: int = 1,
     size: int = 0,
+    fewest: int = 1,
+    most_bad: float = MOST_BAD,
     progress: Progress | None = None,
 ) -> ImageSet:
     """The centres of cutouts, `size` pixels a side after `bin` × `bin` pixels were averaged; 0 for the whole cutout.
 
     bands : in the order wanted, none for all
-    An image with more than a fiftieth of bad pixels in some band, or without a sky, is left out.
-    Raises RequestError if nothing is left, or the size does not fit.
+    most_bad : largest share of bad pixels in a band; an image that has more, or no sky, is left out
+    Raises RequestError if fewer than `fewest` are left, or the size does not fit.
     """
     planes = [survey.info.index(name) for name in (bands or survey.info.band_names)]
     side = min(survey.info.shape) // bin
@@ -82,20 +84,19 @@ def read_images(
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
         pixels, good, level, noise = _read(survey, stored, some, planes, bin, size)
-        sound = np.isfinite(level + noise).all(1) & ((~good).mean((2, 3)).max(1) <= MOST_BAD)
+        sound = np.isfinite(level + noise).all(1) & ((~good).mean((2, 3)).max(1) <= most_bad)
         kept += [ids[start + int(k)] for k in np.flatnonzero(sound)]
         flux.append(pixels[sound])
         bad.append(~good[sound])
         rms.append(noise[sound])
         if progress:
             progress(start + len(some), len(rows), f"read {survey.path.name}")
-    if not kept:
+    if len(kept) < fewest:
         raise RequestError(f"no image asked for in {survey.path.name} is sound in {len(planes)} bands; ask for others")
     marks = np.concatenate(bad)
     few = {int(row): torch.from_numpy(marks[row]) for row in np.flatnonzero(marks.any((1, 2, 3)))}
-    return ImageSet(
-        tuple(kept), torch.from_numpy(np.concatenate(flux)), few, np.median(np.concatenate(rms), 0), survey.info
-    )
+    noise = np.median(np.concatenate(rms), 0) if kept else np.full(len(planes), np.nan)
+    return ImageSet(tuple(kept), torch.from_numpy(np.concatenate(flux)), few, noise, survey.info)
 
 
 def _read(survey: Survey, stored, rows, planes, bin: int, size: int):

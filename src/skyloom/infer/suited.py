@@ -8,7 +8,9 @@ from skyloom.checkpoint import Run
 from skyloom.data.cutout import SurveyInfo
 from skyloom.errors import RequestError
 
-SAME_SCALE = {"profile_decoder": 2.0, "pix2prof": 1.02}  # largest ratio of pixel scales: rings are read at any scale
+SAME_SCALE = {  # largest ratio of pixel scales: rings are read at any scale, and looks are learnt at several
+    "profile_decoder": 2.0, "pix2prof": 1.02, "morphology": 1.3, "galaxy_zoo": 1.3,
+}  # fmt: skip
 ROUNDING = 1e-6
 ALIASES = {"Ks": "K", "z": "Z"}  # VIKING's own spellings beside those of mocks
 
@@ -26,6 +28,13 @@ def require_suited(run: Run, info: SurveyInfo, bands: Sequence[str], *, anyway: 
             "measure other bands (--band), train on yours (skyloom train), or insist with --anyway"
         )
     scales = seen["pixel_scales"]
+    if not scales and info.pixel_scale is None:
+        return
+    if not scales:
+        raise RequestError(
+            f"{run.name} was trained on pixels of no stated size, such as pictures have, and those of the survey have "
+            f"{info.pixel_scale:g} arcsec; train on it (skyloom train), or insist with --anyway"
+        )
     if info.pixel_scale is None:
         raise RequestError(
             f"{run.name} was trained on pixels of {_listed(scales)} arcsec, and the survey does not say how large its "

@@ -58,7 +58,7 @@ class EquivariantEncoder(nn.Module):
 
     def __init__(self, config: EquivariantConfig):
         super().__init__()
-        self.config = config
+        self.config, self.dimension = config, config.dimension
         stages: list[nn.Module] = []
         for number, width in enumerate(config.widths):
             lift = number == 0
@@ -78,6 +78,31 @@ class EquivariantEncoder(nn.Module):
         If an image turns, the maps turn with it, and orientations change places.
         """
         return self.stages(images).unflatten(1, (-1, ORIENTATIONS))
+
+
+class PlainEncoder(nn.Module):
+    """The same stages at the same cost with ordinary filters, eight times as many weights: what to compare with.
+
+    The features are the means of the last maps over positions.
+    """
+
+    def __init__(self, config: EquivariantConfig):
+        super().__init__()
+        self.dimension = ORIENTATIONS * config.widths[-1]
+        stages: list[nn.Module] = []
+        into = config.bands
+        for number, width in enumerate(config.widths):
+            out, size = ORIENTATIONS * width, 3 if number else config.first
+            conv = nn.Conv2d(into, out, size, 1 if number else 2, (size - 1) // 2, bias=False)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            stages += [conv, nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            if 0 < number < len(config.widths) - 1:
+                stages.append(nn.MaxPool2d(2))
+            into = out
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        return self.stages(images).mean((2, 3))
 
 
 class TurnedConv(nn.Module):
