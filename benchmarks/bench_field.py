@@ -3,7 +3,7 @@
 Fields of growing size by `skyloom field`, each a process of its own with its workers, tiles written to disk, catalogue
 included; the peak is the sum over all its processes. Beside them, on one core: the published generator's network alone,
 as in the paper, and ours alone. Expected: time in proportion to the area, memory flat; the time for the published
-87,040² follows from the slope. The network takes half of the time of three bands, noise a third, writing the rest.
+87,040² follows from the slope. The network takes half of the time of three bands or more.
 
     python benchmarks/bench_field.py WEIGHTS [--sides 1024 2048 4096] [--folder DIR]
 """
