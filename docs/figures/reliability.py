@@ -2,8 +2,8 @@
 
     python docs/figures/reliability.py [WEIGHTS] [--out docs/figures/reliability.png]
 
-From the scores of weights that ship (scripts/score_morphology.py): theirs, and those of the three baselines. Errors are
-from a bootstrap over galaxies; below, how many galaxies were given each chance.
+From the scores of weights that ship (scripts/score_morphology.py): theirs, and those of the three baselines. Errors of
+shares are binomial. Below: how many galaxies were given each chance.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
 from skyloom.errors import CatalogueError, RequestError
-from skyloom.metrics.score import RESAMPLES, Score, mean
+from skyloom.metrics.score import RESAMPLES, Score
 
 BINS = 10  # of chances, of equal width
 NULLS = 200  # sets of classes drawn by the chances themselves
@@ -85,7 +85,7 @@ def calibration(
     for k in range(bins):
         here = number == k
         if here.any():
-            found.append(Reliable(k / bins, (k + 1) / bins, float(chance[here].mean()), mean(has[here].astype(float))))
+            found.append(Reliable(k / bins, (k + 1) / bins, float(chance[here].mean()), _share(has[here])))
     rng = np.random.default_rng(seed)
     drawn = [_ece(chance, rng.random(len(chance)) < chance, number, bins) for _ in range(NULLS)]
     error = _interval(lambda rows: _ece(chance[rows], has[rows], number[rows], bins), len(chance))
@@ -115,6 +115,12 @@ def _one_chance(chances, classes) -> tuple[np.ndarray, np.ndarray]:
     if chances.shape[1] == 2:
         return chances[:, 1], classes == 1
     return chances.max(1), chances.argmax(1) == classes
+
+
+def _share(has: np.ndarray) -> Score:
+    """The share, with the error of a binomial law with one more of either kind: not 0 where all are alike."""
+    n, guess = len(has), (has.sum() + 1) / (len(has) + 2)
+    return Score(float(has.mean()), float(np.sqrt(guess * (1 - guess) / n)), "", n)
 
 
 def _ece(chance: np.ndarray, has: np.ndarray, number: np.ndarray, bins: int) -> float:
