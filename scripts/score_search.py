@@ -39,7 +39,7 @@ from skyloom.infer.query import as_seen
 from skyloom.recipes.search import PIXELS
 
 BANDS, SIZE, SEED = "ugriZYJHK", 96, 21  # of the mocks; their pixels have 0.2 arcsec
-NEARBY = replace(RESOLVED, nearby_r_e=(1.0, 2.5), spirals=0.35, rings=0.15)  # large enough to show what they are
+NEARBY = replace(RESOLVED, nearby_r_e=(1.5, 4.5), spirals=0.5, rings=0.2)  # large enough to show what they are
 SHARE = 0.04  # of the mocks into which something is planted
 LOOK, ROUNDS = 25, 12  # objects looked at in a round, and rounds
 CANVAS = 256  # side of a sketch [pixel]

@@ -142,7 +142,7 @@ def test_a_map_puts_what_is_alike_together(tmp_path):
     kept = sl.open(survey.path).table(["object_id", "map_one_x", "map_one_y", "map_one_cluster"])
     assert kept.rename_columns(table.column_names).equals(table.cast(kept.rename_columns(table.column_names).schema))
     figure = sl.map_figure(survey, table)
-    assert len(figure.axes[0].artists) > 3 and len(figure.axes[1].collections[0].get_offsets()) == 120
+    assert len(figure.axes[0].images) > 3 and len(figure.axes[1].collections[0].get_offsets()) == 120
     with pytest.raises(RequestError, match="a map needs more than 15"):
         sl.survey_map(survey, where="object_id = 'g1'")
     assert isinstance(table, pa.Table)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.patches import Rectangle
 
 from skyloom.data import store
 from skyloom.report.drawing import PAPER, drawn
@@ -40,21 +40,22 @@ def map_figure(survey: store.Survey | str | Path, places: pa.Table, cells: int =
         for axes in (left, right):
             axes.set_axis_off()
             axes.set_aspect("equal")
-        zoom = FILLED * SIDE * 2.2 / 3.2 / (cells + 1) * 72 / survey.info.shape[1]
+        half = FILLED * step / 2
         for row, cutout in cutouts.items():
-            at = tuple((np.floor((value[row] - value.min()) / step) + 0.5) * step + value.min() for value in (x, y))
-            image = OffsetImage(picture(cutout, look)[::-1], zoom=zoom, interpolation="bicubic")
-            edge = {"edgecolor": colours[row], "linewidth": 1.1, "boxstyle": "square,pad=0"}
-            left.add_artist(AnnotationBbox(image, at, frameon=True, pad=0.0, bboxprops=edge))
-        left.set_xlim(x.min() - step / 2, x.min() + (cells + 0.5) * step)
-        left.set_ylim(y.min() - step / 2, y.min() + np.ceil(np.ptp(y) / step + 0.5) * step)
+            across, up = ((np.floor((value[row] - value.min()) / step) + 0.5) * step + value.min() for value in (x, y))
+            extent = (across - half, across + half, up - half, up + half)
+            left.imshow(picture(cutout, look), extent=extent, origin="lower", interpolation="bicubic")
+            corner = (across - half, up - half)
+            left.add_patch(Rectangle(corner, 2 * half, 2 * half, fill=False, edgecolor=colours[row], linewidth=1.1))
+        left.set_xlim(x.min(), x.min() + np.ceil(np.ptp(x) / step) * step)
+        left.set_ylim(y.min(), y.min() + np.ceil(np.ptp(y) / step) * step)
         right.scatter(x, y, s=3, c=colours, linewidths=0)
         for number in range(cluster.max() + 1):
             some = cluster == number
             right.text(np.median(x[some]), np.median(y[some]), str(number), ha="center", va="center", fontsize=10,
                        color=PAPER.ink, weight="bold")  # fmt: skip
 
-    return drawn(draw, SIDE, SIDE * 2.2 / 3.2 * max(0.6, np.ptp(y) / max(np.ptp(x), np.ptp(y))), PAPER)
+    return drawn(draw, SIDE, SIDE * 2.2 / 3.2 * max(0.3, np.ptp(y) / max(np.ptp(x), np.ptp(y))), PAPER)
 
 
 def _shown(x: np.ndarray, y: np.ndarray, step: float) -> list[int]:
