@@ -41,7 +41,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path, sheet = Path(folder) / "sample.lance", Path(folder) / "sheet.png"
-        survey = sl.open(shutil.copytree(asked.survey, path)) if asked.survey else sl.sample(path)
+        survey = sl.open(shutil.copytree(asked.survey, path)) if asked.survey else sl.ingest("sample", path)
         weights = untrained(survey) if asked.weights == NAME else asked.weights
         survey = sl.embed(survey, weights).survey
         if "near" in asked.steps:

@@ -85,7 +85,7 @@ def test_noise_is_added_to_the_depth_asked_for_and_never_taken_away(own, wanted)
 
 
 def test_the_law_of_dust_has_the_values_of_an_independent_code():
-    """At R = 3.1, as dust_extinction 1.5 (CCM89) has them.
+    """At R = 3.1, as dust_extinction 1.7 (CCM89) has them.
 
     The paper's Table 3 has the same to 0.003, but for B (2.27), where the observed 1.337 lies above the fit.
     """
