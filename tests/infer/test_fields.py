@@ -150,18 +150,20 @@ def test_the_index_lists_every_tile(field_run, tmp_path):
     assert all((tmp_path / "field" / one["file"]).exists() for one in index["tiles"])
 
 
-def round_sources(painter, seed, rows, columns, device):
+def round_sources(painter, seed, rows, columns, device="cpu"):
     """In place of the network: sources of 300 rms, round, where the seed puts them."""
     wide = [range(side.start - 20, side.stop + 20) for side in (rows, columns)]
     found = painter.sources.strewn(seed, *wide)
-    y, x = np.array(rows)[:, None, None], np.array(columns)[None, :, None]
-    spots = np.exp(-((x - found.x) ** 2 + (y - found.y) ** 2) / 8).sum(2) / (8 * np.pi)
+    down, across = (
+        np.exp(-((np.array(side)[:, None] - at) ** 2) / 8) for side, at in ((rows, found.y), (columns, found.x))
+    )
+    spots = down @ across.T / (8 * np.pi)
     return (300 * spots * np.array(painter.rms)[:, None, None]).astype(np.float32)
 
 
 @pytest.mark.slow
 def test_the_catalogue_finds_the_sources_that_were_put_in(field_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(Painter, "_light", round_sources)
+    monkeypatch.setattr(Painter, "light", round_sources)
     made = make(tmp_path / "field", field_run, shape=(500, 500))
     found = pq.read_table(tmp_path / "field" / "catalogue.parquet")
     assert found.num_rows == made.sources

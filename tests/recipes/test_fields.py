@@ -154,14 +154,14 @@ def test_recounting_makes_up_for_sources_that_are_missing(learnt, field_run, mon
     from skyloom.infer.fields.painter import Painter
     from skyloom.recipes import recounted as recounting
 
-    def drawn(painter, seed, rows, columns, device):
+    def drawn(painter, seed, rows, columns, device="cpu"):
         found = painter.sources.strewn(seed, *(range(side.start - 20, side.stop + 20) for side in (rows, columns)))
-        y, x = np.array(rows)[:, None, None], np.array(columns)[None, :, None]
-        flux = flux_of(found.marks, 2) * np.array(painter.rms)
-        spots = np.exp(-((x - found.x) ** 2 + (y - found.y) ** 2) / 5.12) / (5.12 * np.pi)
-        return np.einsum("yxn,nc->cyx", spots, flux).astype(np.float32)
+        places = ((rows, found.y), (columns, found.x))
+        down, across = (np.exp(-((np.array(side)[:, None] - at) ** 2) / 5.12) for side, at in places)
+        flux = flux_of(found.marks, 2) * np.array(painter.rms) / (5.12 * np.pi)
+        return np.stack([(down * one) @ across.T for one in flux.T]).astype(np.float32)
 
-    monkeypatch.setattr(Painter, "_light", drawn)
+    monkeypatch.setattr(Painter, "light", drawn)
     monkeypatch.setattr(recounting, "SIDE", 256)
     monkeypatch.setattr(recounting, "ROUNDS", 2)
     sources = population(learnt.known, 2)
