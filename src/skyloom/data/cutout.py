@@ -12,6 +12,7 @@ from jaxtyping import Float32
 
 from skyloom.errors import CutoutError, UnitError
 
+NO_IMAGES = (1, 1)  # shape of the cutouts of a survey that has no images: one bad pixel
 RESERVED = ("object_id", "ra", "dec", "tile", "wcs", "flux", "ivar", "sky", "sky_rms")
 
 
@@ -82,7 +83,7 @@ class SurveyInfo:
     """What is true of every cutout of a survey; kept in the table's own metadata.
 
     bands : in the order of the flux's first axis
-    shape : (H, W) of every cutout [pixel]
+    shape : (H, W) of every cutout [pixel]; NO_IMAGES if objects are rows of a table alone
     pixel_scale : [arcsec/pixel], or None if the source does not say
     notes : what a reader did to the pixels or could not know, one sentence each
     """
@@ -105,6 +106,10 @@ class SurveyInfo:
     @property
     def band_names(self) -> tuple[str, ...]:
         return tuple(band.name for band in self.bands)
+
+    @property
+    def has_images(self) -> bool:
+        return self.shape != NO_IMAGES
 
     def index(self, band: str) -> int:
         """Position of a band on the flux's first axis; CutoutError names the bands there are."""

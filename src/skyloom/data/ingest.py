@@ -26,6 +26,7 @@ from skyloom.data.readers.jpeg import read_jpeg
 from skyloom.data.readers.mosaic import DEFAULT_SIZE, read_mosaic
 from skyloom.data.readers.parquet import read_parquet
 from skyloom.data.readers.profiles import read_profile_table
+from skyloom.data.readers.table import read_table
 from skyloom.data.sample import read_sample
 from skyloom.data.source import Quarantine, Source
 from skyloom.data.tiles.mosaic import read_field
@@ -120,7 +121,9 @@ def _open(source: str | Path, catalogue: Path | None, request: Request) -> Sourc
             zero_point=request.zero_point,
             skip_bad=request.skip_bad,
         )
-    readers = {"cutouts": read_cutouts, "hdf5": read_hdf5, "parquet": read_parquet, "jpeg": read_jpeg}
+    readers = {
+        "cutouts": read_cutouts, "hdf5": read_hdf5, "parquet": read_parquet, "jpeg": read_jpeg, "table": read_table,
+    }  # fmt: skip
     return readers[kind](path, catalogue, request)
 
 

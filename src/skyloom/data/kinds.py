@@ -14,16 +14,19 @@ from skyloom.data.tiles.plan import RECORD
 from skyloom.errors import RequestError, SourceError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf")
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".ecsv")
 PARQUET_SUFFIXES = (".parquet", ".parq", ".arrow")
 ONE_OBJECT = 1024  # side of the largest image taken as one object without being told [pixel]
 
 
 def kind_of(source: Path, catalogue: Path | None, size: int | None) -> str:
-    """field, cutouts, mosaic, hdf5, parquet or jpeg; RequestError if it could be two, SourceError if none."""
+    """field, cutouts, mosaic, hdf5, parquet, jpeg or table; RequestError if it could be two, SourceError if none."""
     if not source.exists():
         raise SourceError(source, "there is no such file or folder", "check the path")
     if (source / RECORD).exists():
         return "field"
+    if source.is_file() and source.name.lower().endswith(TABLE_SUFFIXES):
+        return "table"
     kind = _by_suffix(source) if source.is_file() else _by_contents(source)
     if kind == "fits" and str(catalogue) == GRID:
         return "mosaic"
@@ -40,7 +43,7 @@ def _suffix_kind(name: str) -> str | None:
 def _by_suffix(source: Path) -> str:
     kind = _suffix_kind(source.name)
     if kind is None:
-        wanted = ", ".join((*FITS_SUFFIXES[:1], *HDF5_SUFFIXES[:2], *PARQUET_SUFFIXES[:1]))
+        wanted = ", ".join((*FITS_SUFFIXES[:1], *HDF5_SUFFIXES[:2], *PARQUET_SUFFIXES[:1], *TABLE_SUFFIXES[:1]))
         raise SourceError(source, "not a kind of file that skyloom reads", f"give {wanted}, or a folder of images")
     return kind
 

@@ -84,6 +84,8 @@ def _places(survey: Survey, table: pa.Table, margin: float | None, cell: float |
 
 
 def _on_the_sky(survey: Survey, lonlat: Float[np.ndarray, "n 2"], margin: float | None, cell: float | None) -> _Places:
+    if margin is None and not survey.info.has_images:
+        margin = 0.0
     if margin is None:
         if survey.info.pixel_scale is None:
             raise UnitError(f"{survey.path.name} has no pixel scale, so say how far apart sides must be: margin=ARCSEC")

@@ -24,6 +24,8 @@ from skyloom.errors import RequestError, RunError
 from skyloom.infer.generator import Match, matched
 from skyloom.infer.placed import device_of, placed
 from skyloom.infer.side_by_side import chunks_of, side_by_side
+from skyloom.infer.token_nets import FACTS as TOKENS
+from skyloom.infer.token_nets import vectors_of
 from skyloom.nn.embedder import Embedder, EmbedderConfig
 from skyloom.nn.masked import MaskedAutoencoder, MaskedConfig
 from skyloom.nn.variational import Variational, VariationalConfig
@@ -166,6 +168,8 @@ def encoder_of(name: str | Path | Encoder) -> Encoder:
 
 
 def _net(run: Run, info: SurveyInfo) -> nn.Module:
+    if run.facts(TOKENS):
+        return vectors_of(run)
     settings = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in run.record["settings"]["net"].items()

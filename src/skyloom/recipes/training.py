@@ -31,6 +31,7 @@ from skyloom.recipes import (
     pix2prof,
     profile_decoder,
     simclr,
+    sky_gpt,
     spatial_gan,
     vae,
 )
@@ -73,6 +74,7 @@ RECIPES = {
     "simclr": Entry(simclr.simclr, simclr.lesson, require_views),
     "vae": Entry(vae.vae, vae.lesson, require_views),
     "masked_autoencoder": Entry(masked_autoencoder.masked_autoencoder, masked_autoencoder.lesson, require_views),
+    "sky_gpt": Entry(sky_gpt.sky_gpt, sky_gpt.lesson, sky_gpt.require),
 }
 
 

@@ -1,0 +1,67 @@
+"""Weights that read tokens, opened: the network, what it reads, and the part of it that turns images into vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.data.vocabulary import ImageFacts, Vocabulary
+from skyloom.errors import RequestError, RunError
+from skyloom.nn.sky_gpt import SkyGPT, SkyGPTConfig
+
+FACTS = "tokens"
+
+
+class Reader(NamedTuple):
+    """A run of sky_gpt: its network and the kinds of tokens that it knows."""
+
+    run: Run
+    net: SkyGPT
+    vocabulary: Vocabulary
+
+
+def reader_of(name: str | Path) -> Reader:
+    """Weights that ship with skyloom or a run directory; RequestError for what reads no tokens."""
+    there = ", ".join(shipped(FACTS)) or "none"
+    try:
+        run = open_run(name)
+    except RunError as fault:
+        raise RequestError(f"nothing that reads tokens is called {str(name)!r}; there is {there} ({fault})") from fault
+    if run.facts(FACTS) is None:
+        raise RequestError(
+            f"{name} was trained by the recipe {run.record['recipe']}, which reads no tokens; there is {there}"
+        )
+    return read_run(run)
+
+
+def read_run(run: Run) -> Reader:
+    """The network of a run that has FACTS."""
+    facts = run.facts(FACTS) or {}
+    net = run.load(SkyGPT(SkyGPTConfig.from_facts(facts["net"])))
+    assert isinstance(net, SkyGPT)
+    return Reader(run, net, Vocabulary.from_facts(facts))
+
+
+class ImagesToVectors(nn.Module):
+    """(images, seen) to vectors, as `embed` calls encoders: images are scaled, and 0 where nothing is known."""
+
+    def __init__(self, net: SkyGPT, facts: ImageFacts):
+        super().__init__()
+        self.net, self.facts, self.tokeniser = net, facts, facts.tokeniser
+
+    def forward(self, images: Float[Tensor, "b c h w"], seen: Float[Tensor, "b c"]) -> Float[Tensor, "b d"]:
+        """seen : share of good pixels of each band"""
+        good = ((images != 0) | (seen >= 1)[..., None, None]).to(images)
+        tokens = self.tokeniser.tokens(self.facts.scaling.flux(images), good)
+        kinds = self.tokeniser.kinds(self.facts.mark)
+        return self.net.vectors({kind.name: part for kind, part in zip(kinds, tokens, strict=True)})
+
+
+def vectors_of(run: Run) -> ImagesToVectors:
+    """What turns images of the first survey's kind into vectors."""
+    reader = read_run(run)
+    return ImagesToVectors(reader.net, reader.vocabulary.images[0])

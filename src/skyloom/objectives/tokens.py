@@ -1,0 +1,91 @@
+"""What a network that reads tokens is held to: the next one, or those that were hidden from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from skyloom.data.tokens import IMAGE, LIGHT, TokenBatch, Tokens
+from skyloom.nn.laws import Law
+from skyloom.nn.sky_gpt import SkyGPT
+
+FEWEST, MOST = 0.2, 1.0  # share of the tokens of an object that are hidden from a network that fills in
+WHOLE = 0.3  # chance of a kind to be hidden altogether
+
+
+@dataclass(frozen=True)
+class TokenLikelihood:
+    """Mean surprise of the numbers in tokens [nat per number], kind by kind.
+
+    masked : share of the steps that fill in what is hidden, the others say what comes next: 0 is a decoder alone, 1 an
+        autoencoder with masks
+    mixed : share of the steps at which the kinds come in a random order; else images come first, as listed
+    robust : Huber's threshold, in the unit of the values, for a loss of the expected patch in place of its likelihood;
+        0 for the likelihood
+    Source: masks He et al. 2022, arXiv:2111.06377; the robust loss Huber 1964, AoMS 35, 73, as AstroPT has it (Smith et
+    al. 2024, arXiv:2405.14930).
+    """
+
+    masked: float = 0.5
+    mixed: float = 0.5
+    robust: float = 0.0
+
+    def __call__(self, net: SkyGPT, batch: TokenBatch, rng: torch.Generator) -> dict[str, Tensor]:
+        if float(torch.rand((), generator=rng)) < self.mixed:
+            batch = reordered(batch, rng)
+        device = next(iter(batch.values())).values.device
+        if float(torch.rand((), generator=rng)) < self.masked:
+            hidden = {name: part.to(device) for name, part in some_hidden(batch, rng).items()}
+            said = net.filled(batch, hidden)
+            counted = {name: tokens.known & hidden[name][..., None] for name, tokens in batch.items()}
+        else:
+            said = net.next(batch)
+            counted = {name: tokens.known for name, tokens in batch.items()}
+        weights = {kind.name: kind.weight for kind in net.config.kinds}
+        return {name: weights[name] * self.mean(law, batch[name], counted[name], name) for name, law in said.items()}
+
+    def mean(self, law: Law, tokens: Tokens, counted: Bool[Tensor, "b t w"], name: str) -> Float[Tensor, ""]:
+        """Over the numbers that count; 0 where none does."""
+        each = self.each(law, tokens, name)
+        return torch.where(counted, each, 0.0).sum() / counted.sum().clamp(min=1)
+
+    def each(self, law: Law, tokens: Tokens, name: str) -> Float[Tensor, "b t w"]:
+        if self.robust and name.startswith((IMAGE, LIGHT)):
+            return F.huber_loss(law.expected, tokens.values, reduction="none", delta=self.robust)
+        return law.surprise(tokens.values)
+
+
+def reordered(batch: TokenBatch, rng: torch.Generator) -> TokenBatch:
+    """The same tokens, kind after kind in a random order."""
+    names = list(batch)
+    return {names[k]: batch[names[k]] for k in torch.randperm(len(names), generator=rng).tolist()}
+
+
+def some_hidden(batch: TokenBatch, rng: torch.Generator) -> dict[str, Bool[Tensor, "b t"]]:
+    """Which tokens of each object are hidden: a share of its own, and whole kinds."""
+    first = next(iter(batch.values()))
+    n = len(first.values)
+    share = FEWEST + (MOST - FEWEST) * torch.rand(n, 1, generator=rng)
+    hidden = {}
+    for name, tokens in batch.items():
+        some = torch.rand(n, tokens.values.shape[1], generator=rng) < share
+        hidden[name] = some | (torch.rand(n, 1, generator=rng) < WHOLE)
+    return hidden
+
+
+@torch.no_grad()
+def surprises(net: SkyGPT, batches: list[TokenBatch], loss: TokenLikelihood) -> Mapping[str, Float[Tensor, "n"]]:
+    """Of every object the mean surprise of each kind's next tokens, in the order of the batch; NaN without any."""
+    plain = replace(loss, masked=0.0, mixed=0.0)
+    found: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        for name, law in net.next(batch).items():
+            tokens = batch[name]
+            total = torch.where(tokens.known, plain.each(law, tokens, name), 0.0).sum((1, 2))
+            found.setdefault(name, []).append((total / tokens.known.sum((1, 2))).cpu())
+    return {name: torch.cat(parts) for name, parts in found.items()}
