@@ -34,6 +34,7 @@ _HOMES = {
     "field_page": "skyloom.report.fields.page",
     "hips": "skyloom.report.fields.hips",
     "classify": "skyloom.infer.classify",
+    "complete": "skyloom.infer.complete",
     "nearest": "skyloom.metrics.nearest",
     "score": "skyloom.metrics.comparison",
     "score_page": "skyloom.report.scores",

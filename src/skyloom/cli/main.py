@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skyloom.cli.console import app
+from skyloom.cli.expectations import complete
 from skyloom.cli.galaxies import field, inpaint, score, simulate, transfer
 from skyloom.cli.looks import classify
 from skyloom.cli.networks import embed, profile, train
@@ -12,7 +13,7 @@ from skyloom.cli.surveys import export, ingest, mock
 
 VERBS = (  # as help lists them
     ingest, mock, export, profile, train, embed, search, anomalies, simulate, inpaint, transfer, field, classify,
-    score, report, tour,
+    complete, score, report, tour,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from skyloom.data.cutout import SurveyInfo
 from skyloom.data.images import ImageSet, read_images
@@ -20,6 +21,7 @@ from skyloom.errors import RecipeError, RequestError
 from skyloom.sky.patches import Order
 from skyloom.sky.scaling import Asinh, facts_of, scaling_of
 
+SAME_SCALE = 0.02  # difference of two pixel scales that count as one, as a share
 PARTS = 6  # of the mixtures by which single numbers are predicted
 FIRST = "-first"  # after the name of places that are counted from the first of each object
 SERIES = re.compile(
@@ -86,8 +88,24 @@ class ImageFacts:
 
     def suits(self, info: SurveyInfo) -> bool:
         """Whether images of these bands and pixels, binned as it bins, are read by it."""
-        ours, theirs = ([(band.name, band.zero_point) for band in one.bands] for one in (self.info, info))
-        return ours == theirs and self.info.pixel_scale == info.pixel_scale
+        if self.info.band_names != info.band_names:
+            return False
+        known = [(a.zero_point is None) == (b.zero_point is None) for a, b in self._pairs(info)]
+        ours, theirs = self.info.pixel_scale, info.pixel_scale
+        if ours is None or theirs is None:
+            return all(known) and ours is theirs
+        return all(known) and abs(np.log(ours / theirs)) < SAME_SCALE
+
+    def factors(self, info: SurveyInfo) -> tuple[float, ...]:
+        """From the flux of images that it suits to that of those which were learnt from."""
+        return tuple(
+            1.0 if ours.zero_point is None or theirs.zero_point is None
+            else 10 ** (0.4 * (ours.zero_point - theirs.zero_point))
+            for ours, theirs in self._pairs(info)
+        )  # fmt: skip
+
+    def _pairs(self, info: SurveyInfo):
+        return zip(self.info.bands, info.bands, strict=True)
 
     def to_facts(self) -> dict[str, Any]:
         """Plain facts; `from_facts` reads them."""
@@ -108,7 +126,9 @@ class ImageFacts:
 class Vocabulary:
     """All kinds of tokens that a network reads, and how their numbers are scaled.
 
-    numbers : of each column mean, std, low and high; series : of each the same, the step of its places, its channels
+    numbers : of each column mean, std, low and high
+    series : of each the same, the step of its places, its channels, and its `usual` places: those of an object which
+        has as many as half of them have
     """
 
     images: tuple[ImageFacts, ...] = ()
@@ -158,6 +178,7 @@ def read_objects(
 ) -> Read:  # fmt: skip
     """Images and columns of some objects, as far as the survey has them.
 
+    numbers : columns; one that holds no numbers in this survey is passed over
     bands : in the order wanted; those that the survey lacks are passed over; none for all
     crop : side of the images after `bin` × `bin` pixels were averaged; a survey with smaller cutouts has no images
     Objects without sound images are left out, where the survey has images.
@@ -168,8 +189,8 @@ def read_objects(
         images = read_images(survey, ids, bands=bands, bin=bin, size=crop, progress=progress)
         kept = images.ids
     rows = survey.rows_of(kept)
-    names = [name for name in numbers if name in survey.column_names]
-    table = survey.table(["object_id", *names]).take(rows)
+    table = survey.table(["object_id", *(name for name in numbers if name in survey.column_names)]).take(rows)
+    names = [one.name for one in table.schema if one.name != "object_id" and _is_number(one.type)]
     lists = {text: listed(text) for text in series}
     found = {
         text: _lists(survey.table(one.columns).take(rows), one)
@@ -183,6 +204,11 @@ def read_objects(
 
 def has_images(survey: Survey, bin: int, crop: int) -> bool:
     return min(survey.info.shape) // bin >= crop
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal)
+    return any(test(kind) for test in tests)
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
@@ -268,7 +294,9 @@ def _series_facts(text: str, parts) -> dict[str, Any]:
     steps = steps[steps > 0]
     channels = sorted({str(mark) for part in parts for one in part[2] if one is not None for mark in one})
     step = float(np.median(steps)) if len(steps) else 1.0
-    return _spread(text, values) | {"step": step, "channels": channels}
+    each = sorted((place for part in parts for place in part[1] if len(place)), key=len)
+    usual = each[len(each) // 2].tolist() if each else []
+    return _spread(text, values) | {"step": step, "channels": channels, "usual": usual}
 
 
 def source_of(read: Read, vocabulary: Vocabulary, points: int) -> TokenSource:
@@ -278,8 +306,11 @@ def source_of(read: Read, vocabulary: Vocabulary, points: int) -> TokenSource:
     """
     names, tokeniser = (LIGHT, IMAGE), None
     facts = next((one for one in vocabulary.images if one.suits(read.info)), None)
+    images = None
     if read.images is not None and facts is not None:
         names, tokeniser = (LIGHT + facts.mark, IMAGE + facts.mark), facts.tokeniser
+        factors = torch.tensor(facts.factors(read.info))[:, None, None]
+        images = replace(read.images, flux=read.images.flux * factors)
     columns: dict[str, Numbers | Series] = {}
     for name, values in read.numbers.items():
         if name in vocabulary.numbers:
@@ -294,7 +325,7 @@ def source_of(read: Read, vocabulary: Vocabulary, points: int) -> TokenSource:
                 [_numbers_of(mark, said["channels"], text) for mark in marks],
                 len(said["channels"]), points,
             )  # fmt: skip
-    return TokenSource(read.ids, read.images if tokeniser else None, tokeniser, names, columns)
+    return TokenSource(read.ids, images, tokeniser, names, columns)
 
 
 def _numbers_of(mark: np.ndarray | None, channels: Sequence[str], text: str) -> np.ndarray:

@@ -52,7 +52,7 @@ class SkyGPTConfig:
 
     def flop(self, tokens: Mapping[str, int]) -> int:
         """Floating point operations of one object's forward pass, two for each product, by its tokens of each kind."""
-        total, d = 1 + sum(tokens.values()), self.width
+        total, d = sum(tokens.values()), self.width
         layers = self.depth * total * (24 * d * d + 4 * total * d)
         ends = sum(
             2 * d * n * (_told(kind) + 2 * _placed(kind, self.waves) + Law.outputs(kind.width, kind.components))

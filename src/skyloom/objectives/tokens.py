@@ -14,9 +14,6 @@ from skyloom.data.tokens import IMAGE, LIGHT, TokenBatch, Tokens
 from skyloom.nn.laws import Law
 from skyloom.nn.sky_gpt import SkyGPT
 
-FEWEST, MOST = 0.2, 1.0  # share of the tokens of an object that are hidden from a network that fills in
-WHOLE = 0.3  # chance of a kind to be hidden altogether
-
 
 @dataclass(frozen=True)
 class TokenLikelihood:
@@ -67,14 +64,18 @@ def reordered(batch: TokenBatch, rng: torch.Generator) -> TokenBatch:
 
 
 def some_hidden(batch: TokenBatch, rng: torch.Generator) -> dict[str, Bool[Tensor, "b t"]]:
-    """Which tokens of each object are hidden: a share of its own, and whole kinds."""
-    first = next(iter(batch.values()))
-    n = len(first.values)
-    share = FEWEST + (MOST - FEWEST) * torch.rand(n, 1, generator=rng)
+    """Which tokens of each object are hidden: whole kinds, with a chance that is drawn for each object from none to
+    all, and of half of the kinds that are left a share of their tokens, drawn likewise.
+
+    So a network meets everything from one missing number to an image alone.
+    """
+    n = len(next(iter(batch.values())).values)
+    chance = torch.rand(n, 1, generator=rng)
     hidden = {}
     for name, tokens in batch.items():
-        some = torch.rand(n, tokens.values.shape[1], generator=rng) < share
-        hidden[name] = some | (torch.rand(n, 1, generator=rng) < WHOLE)
+        whole = torch.rand(n, 1, generator=rng) < chance
+        share = torch.rand(n, 1, generator=rng) * (torch.rand(n, 1, generator=rng) < 0.5)
+        hidden[name] = whole | (torch.rand(n, tokens.values.shape[1], generator=rng) < share)
     return hidden
 
 
