@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from skyloom.data.workers import Share
 
 Update = Callable[[int, Any], dict[str, Tensor]]  # the number of the step and a batch in, named losses out
 
@@ -67,6 +71,34 @@ def descend(
         return {name: loss.detach() for name, loss in losses.items()}
 
     return update
+
+
+def together(
+    losses: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    share: Share,
+    *,
+    seed: int,
+    rate: Callable[[int], float],
+    clip: float | None = None,
+) -> Update:
+    """The ordinary update of a network by several processes, or by one: each finds its share of the losses.
+
+    losses : a module of (batch, rng) to named losses, whose mean over the processes is descended. PyTorch's
+        DistributedDataParallel averages gradients while they are found; what is returned is the mean of all processes
+    """
+    shared = DistributedDataParallel(losses, find_unused_parameters=True) if share.world > 1 else losses
+    update = descend(losses, lambda _, batch, rng: shared(batch, rng), optimiser, seed=seed, rate=rate, clip=clip)
+
+    def reported(number: int, batch: Any) -> dict[str, Tensor]:
+        found = update(number, batch)
+        if share.world > 1:
+            both = torch.stack(list(found.values()))
+            dist.all_reduce(both)
+            found = dict(zip(found, both / share.world, strict=True))
+        return found
+
+    return reported
 
 
 class Contest(Protocol):

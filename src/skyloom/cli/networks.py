@@ -70,12 +70,13 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A number of the recipe; repeatable.")
     ] = None,
+    devices: Annotated[int, typer.Option(metavar="N", help="GPUs, or processes on a CPU, that share each batch.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Train RECIPE on SURVEY. Run it again with the same --out to go on."""
     given = pairs(settings)
     with job(as_json) as progress:
-        run = sl.train(recipe, surveys, out, size=size.value, settings=given, progress=progress)
+        run = sl.train(recipe, surveys, out, size=size.value, settings=given, devices=devices, progress=progress)
         facts = run.facts("training") or {}
         remarks = [f"{out}: trained in {facts['seconds']:.0f} s", *facts.get("left_out", ())]
         finish("; ".join(remarks), {"run": str(out), **facts}, as_json)

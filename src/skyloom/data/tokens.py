@@ -59,6 +59,10 @@ class Tokens(NamedTuple):
     def to(self, device: torch.device | str) -> Tokens:
         return Tokens(*(part.to(device) for part in self))
 
+    def of_objects(self, some: slice) -> Tokens:
+        """Those of some objects."""
+        return Tokens(*(part[some] for part in self))
+
     def at(self, some: slice | Tensor) -> Tokens:
         """Those at some places of the sequence."""
         return Tokens(*(part[:, some] for part in self))

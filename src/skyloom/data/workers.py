@@ -12,10 +12,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}  # glibc: 13 % faster
+
+
+class Share(NamedTuple):
+    """Which of how many processes this one is, of those that work on one thing together."""
+
+    rank: int
+    world: int
+
+
+ALONE = Share(0, 1)
 
 
 def shared_out(make: Callable[[int, Any], Any], n: int, shared: Any, share: int) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from skyloom.data.tokens import IMAGE, LIGHT, TokenBatch, Tokens
+from skyloom.data.workers import ALONE, Share
 from skyloom.nn.laws import Law
 from skyloom.nn.sky_gpt import SkyGPT
 
@@ -24,6 +25,7 @@ class TokenLikelihood:
     mixed : share of the steps at which the kinds come in a random order; else images come first, as listed
     robust : Huber's threshold, in the unit of the values, for a loss of the expected patch in place of its likelihood;
         0 for the likelihood
+    share : of each batch that this process looks at; all processes draw alike
     Source: masks He et al. 2022, arXiv:2111.06377; the robust loss Huber 1964, AoMS 35, 73, as AstroPT has it (Smith et
     al. 2024, arXiv:2405.14930).
     """
@@ -31,25 +33,29 @@ class TokenLikelihood:
     masked: float = 0.5
     mixed: float = 0.5
     robust: float = 0.0
+    share: Share = ALONE
 
     def __call__(self, net: SkyGPT, batch: TokenBatch, rng: torch.Generator) -> dict[str, Tensor]:
-        if float(torch.rand((), generator=rng)) < self.mixed:
-            batch = reordered(batch, rng)
-        device = next(iter(batch.values())).values.device
-        if float(torch.rand((), generator=rng)) < self.masked:
-            hidden = {name: part.to(device) for name, part in some_hidden(batch, rng).items()}
-            said = net.filled(batch, hidden)
-            counted = {name: tokens.known & hidden[name][..., None] for name, tokens in batch.items()}
+        """The terms of one process, such that their mean over all processes is what one alone would find."""
+        batch = reordered(batch, rng) if float(torch.rand((), generator=rng)) < self.mixed else batch
+        fills = float(torch.rand((), generator=rng)) < self.masked
+        counted = {name: tokens.known for name, tokens in batch.items()}
+        mine = slice(self.share.rank, None, self.share.world)
+        part = {name: tokens.of_objects(mine) for name, tokens in batch.items()}
+        if fills:
+            hidden = {name: some.to(counted[name].device) for name, some in some_hidden(batch, rng).items()}
+            counted = {name: known & hidden[name][..., None] for name, known in counted.items()}
+            said = net.filled(part, {name: some[mine] for name, some in hidden.items()})
         else:
-            said = net.next(batch)
-            counted = {name: tokens.known for name, tokens in batch.items()}
+            said = net.next(part)
         weights = {kind.name: kind.weight for kind in net.config.kinds}
-        return {name: weights[name] * self.mean(law, batch[name], counted[name], name) for name, law in said.items()}
+        return {name: weights[name] * self.mean(law, part[name], counted[name], name) for name, law in said.items()}
 
-    def mean(self, law: Law, tokens: Tokens, counted: Bool[Tensor, "b t w"], name: str) -> Float[Tensor, ""]:
-        """Over the numbers that count; 0 where none does."""
-        each = self.each(law, tokens, name)
-        return torch.where(counted, each, 0.0).sum() / counted.sum().clamp(min=1)
+    def mean(self, law: Law, tokens: Tokens, counted: Bool[Tensor, "n t w"], name: str) -> Float[Tensor, ""]:
+        """Over the numbers that count, of which `counted` has those of all processes; 0 where none does."""
+        mine = counted[self.share.rank :: self.share.world]
+        total = torch.where(mine, self.each(law, tokens, name), 0.0).sum()
+        return self.share.world * total / counted.sum().clamp(min=1)
 
     def each(self, law: Law, tokens: Tokens, name: str) -> Float[Tensor, "b t w"]:
         if self.robust and name.startswith((IMAGE, LIGHT)):
@@ -82,11 +88,10 @@ def some_hidden(batch: TokenBatch, rng: torch.Generator) -> dict[str, Bool[Tenso
 @torch.no_grad()
 def surprises(net: SkyGPT, batches: list[TokenBatch], loss: TokenLikelihood) -> Mapping[str, Float[Tensor, "n"]]:
     """Of every object the mean surprise of each kind's next tokens, in the order of the batch; NaN without any."""
-    plain = replace(loss, masked=0.0, mixed=0.0)
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         for name, law in net.next(batch).items():
             tokens = batch[name]
-            total = torch.where(tokens.known, plain.each(law, tokens, name), 0.0).sum((1, 2))
+            total = torch.where(tokens.known, loss.each(law, tokens, name), 0.0).sum((1, 2))
             found.setdefault(name, []).append((total / tokens.known.sum((1, 2))).cpu())
     return {name: torch.cat(parts) for name, parts in found.items()}

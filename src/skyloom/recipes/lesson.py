@@ -12,6 +12,7 @@ from torch import nn
 from skyloom.checkpoint import Run
 from skyloom.data.splits import Split, split
 from skyloom.data.store import Survey
+from skyloom.data.workers import ALONE, Share
 from skyloom.train import Update
 
 Size = Literal["smoke", "laptop", "gpu", "paper"]
@@ -20,12 +21,14 @@ Progress = Callable[[int, int | None, str], None]
 
 
 class School(NamedTuple):
-    """Where and on what to learn: surveys, each with its split by position; the device; who is told of progress."""
+    """Where and on what to learn: surveys, each with its split by position; the device; who is told of progress; and
+    which of several processes this is."""
 
     surveys: Sequence[Survey]
     splits: Sequence[Split]
     device: torch.device
     progress: Progress | None
+    share: Share = ALONE
 
 
 @dataclass(frozen=True)

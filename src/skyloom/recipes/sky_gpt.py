@@ -25,7 +25,7 @@ from skyloom.recipes.generators import Sample
 from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.sky.patches import Order
 from skyloom.sky.scaling import facts_of
-from skyloom.train import descend, warm_then_cosine
+from skyloom.train import together, warm_then_cosine
 
 FACTS = "tokens"
 JUDGED = 1_024  # held-out objects of each survey on which the loss is taken
@@ -131,20 +131,15 @@ def lesson(recipe: SkyGPTRecipe, school: School) -> Lesson:
     if begun:
         take_over(net, begun)
     net.to(school.device)
-    objective = TokenLikelihood(recipe.masked, recipe.mixed, recipe.robust)
+    objective = TokenLikelihood(recipe.masked, recipe.mixed, recipe.robust, school.share)
     optimiser = torch.optim.AdamW(
         groups_of(net, recipe.decay), lr=recipe.learning_rate, betas=(0.9, 0.95),
         fused=school.device.type == "cuda",
     )  # fmt: skip
     if school.device.type == "cuda":
         net.compile(dynamic=True)
-
-    def objective_in_half(net: Any, batch: TokenBatch, rng: torch.Generator) -> dict[str, Tensor]:
-        with torch.autocast(school.device.type, torch.bfloat16, enabled=school.device.type == "cuda"):
-            return objective(net, batch, rng)
-
-    update = descend(
-        net, objective_in_half, optimiser, seed=recipe.seed, clip=1.0,
+    update = together(
+        Losses(net, objective), optimiser, school.share, seed=recipe.seed, clip=1.0,
         rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
     )  # fmt: skip
 
@@ -164,6 +159,19 @@ def lesson(recipe: SkyGPTRecipe, school: School) -> Lesson:
     return Lesson(
         {"net": net, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch, seen(school), finish
     )
+
+
+class Losses(nn.Module):
+    """A network and what it is held to, as one module; on a GPU in half precision (bfloat16) where that is safe."""
+
+    def __init__(self, net: SkyGPT, objective: TokenLikelihood):
+        super().__init__()
+        self.net, self.objective = net, objective
+
+    def forward(self, batch: TokenBatch, rng: torch.Generator) -> dict[str, Tensor]:
+        device = self.net.begin.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            return self.objective(self.net, batch, rng)
 
 
 def vocabulary_from(run: Run) -> Vocabulary:

@@ -18,6 +18,7 @@ from skyloom.checkpoint import Run, begin
 from skyloom.data import store
 from skyloom.data.profiles import read_profiles
 from skyloom.data.splits import Split
+from skyloom.data.workers import Share
 from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.placed import device_of
 from skyloom.recipes import (
@@ -38,6 +39,7 @@ from skyloom.recipes import (
 from skyloom.recipes.encoders import require_views
 from skyloom.recipes.generators import require_images
 from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
+from skyloom.recipes.processes import on_devices
 from skyloom.recipes.settings import with_settings
 from skyloom.train import train as steps_of
 
@@ -46,7 +48,8 @@ SAVE = 300.0  # seconds between two states to go on from
 
 
 class Entry(NamedTuple):
-    """A recipe: its function of one dial, what makes a lesson of it, what a survey must have for it, and its split."""
+    """A recipe: its function of one dial, what makes a lesson of it, what a survey must have for it, its split, and
+    whether several processes can share its batches."""
 
     sizes: Callable[[Size], Any]
     lesson: Callable[[Any, School], Lesson]
@@ -54,6 +57,7 @@ class Entry(NamedTuple):
     split: Callable[[Any, Sequence[store.Survey]], list[Split]] = lambda recipe, surveys: splits_of(
         surveys, recipe.seed
     )
+    shares: bool = False
 
 
 def require_target(recipe: Any, survey: store.Survey) -> None:
@@ -74,7 +78,7 @@ RECIPES = {
     "simclr": Entry(simclr.simclr, simclr.lesson, require_views),
     "vae": Entry(vae.vae, vae.lesson, require_views),
     "masked_autoencoder": Entry(masked_autoencoder.masked_autoencoder, masked_autoencoder.lesson, require_views),
-    "sky_gpt": Entry(sky_gpt.sky_gpt, sky_gpt.lesson, sky_gpt.require),
+    "sky_gpt": Entry(sky_gpt.sky_gpt, sky_gpt.lesson, sky_gpt.require, shares=True),
 }
 
 
@@ -86,12 +90,15 @@ def train(
     size: Size = "laptop",
     settings: Mapping[str, str] | None = None,
     device: str | None = None,
+    devices: int = 1,
     progress: Progress | None = None,
 ) -> Run:
     """Train a recipe on one survey or several, and write the run directory `out`; call it again to go on.
 
     size : smoke, laptop, gpu or paper; settings : names of the recipe's numbers to new values, as text
     device : "cpu" or "cuda", None for the GPU where there is one
+    devices : so many GPUs, or processes on a CPU, that share each batch, with the same losses but for rounding; on many
+        machines start the command by torchrun. For the recipe sky_gpt
     Each survey is split by position: 80 % to learn from, 12 % to calibrate intervals on, 8 % that training never sees;
     63, 12 and 25 % for the recipes that learn how galaxies look.
     Same recipe, surveys and seed: the same weights on a CPU of the same kind, also if it was killed in between.
@@ -102,13 +109,27 @@ def train(
     opened = [store.opened(one) for one in _listed(surveys)]
     for survey in opened:
         entry.require(chosen, survey)
+    if devices != 1 and not entry.shares:
+        able = ", ".join(name for name, one in RECIPES.items() if one.shares)
+        raise RecipeError(f"devices={devices}: {recipe} trains in one process; {able} can share its batches")
     run = begin(Path(out), _record(recipe, size, chosen, opened))
     if run.finished:
         return run
-    where = torch.device(device_of(device))
-    school = School(opened, RECIPES[recipe].split(chosen, opened), where, progress)
+    on_devices(devices, device_of(device), _trained, (recipe, chosen, run.path, opened), progress)
+    return Run(run.path)
+
+
+def _trained(
+    share: Share, where: torch.device, recipe: str, chosen: Any, path: Path, surveys: list[store.Survey],
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """The share of one process; the first writes the run."""
+    run, entry = Run(path), RECIPES[recipe]
+    school = School(surveys, entry.split(chosen, surveys), where, progress, share)
     lesson = entry.lesson(chosen, school)
-    seconds = _loop(run, lesson, progress)
+    seconds = _loop(run, lesson, progress, first=share.rank == 0)
+    if share.rank:
+        return
     if lesson.settle:
         lesson.settle(run)
     run.save(lesson.product, half=True)
@@ -116,11 +137,10 @@ def train(
     found = lesson.finish(run, lesson.product)
     run.write_facts("training", {**lesson.facts, **seconds, "machine": machine(where), "found": sorted(found)})
     run.finish()
-    return run
 
 
-def _loop(run: Run, lesson: Lesson, progress: Progress | None) -> dict[str, float]:
-    """Take the steps that are left; log, save. Returns the seconds, those of earlier calls included."""
+def _loop(run: Run, lesson: Lesson, progress: Progress | None, first: bool) -> dict[str, float]:
+    """Take the steps that are left; the first process logs and saves. Returns the seconds, earlier calls included."""
     start = run.resume(lesson.parts)
     before = run.facts("clock") or {"seconds": 0.0, "cpu_seconds": 0.0}
     wall, cpu = time.perf_counter(), time.process_time()
@@ -142,6 +162,8 @@ def _loop(run: Run, lesson: Lesson, progress: Progress | None) -> dict[str, floa
     for step in steps_of(lesson.update, batches, start):
         for name, loss in step.losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss) / REPORT
+        if not first:
+            continue
         if step.number % REPORT == 0:
             run.log({"step": step.number, "samples": step.number * lesson.batch, **clock(), **_rounded(sums)})
             sums = {}
