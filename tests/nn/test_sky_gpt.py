@@ -11,10 +11,10 @@ from scipy.stats import norm
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from skyloom.data.tokens import TokenKind, Tokens
 from skyloom.nn.laws import Law
 from skyloom.nn.low_rank import LowRankLinear
 from skyloom.nn.sky_gpt import SkyGPT, SkyGPTConfig
+from skyloom.sky.tokens import TokenKind, Tokens
 
 KINDS = (TokenKind("image", 4, 2), TokenKind("mag", 1, 0, 0, 3), TokenKind("curve", 1, 1, 2, 3))
 

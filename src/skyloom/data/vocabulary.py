@@ -16,10 +16,11 @@ from skyloom.data.cutout import SurveyInfo
 from skyloom.data.images import ImageSet, read_images
 from skyloom.data.profiles import list_arrays
 from skyloom.data.store import Survey
-from skyloom.data.tokens import IMAGE, LIGHT, Numbers, Series, Tokeniser, TokenKind, TokenSource
+from skyloom.data.tokens import Numbers, Series, Tokeniser, TokenSource
 from skyloom.errors import RecipeError, RequestError
 from skyloom.sky.patches import Order
 from skyloom.sky.scaling import Asinh, facts_of, scaling_of
+from skyloom.sky.tokens import IMAGE, LIGHT, TokenKind
 
 SAME_SCALE = 0.02  # difference of two pixel scales that count as one, as a share
 PARTS = 6  # of the mixtures by which single numbers are predicted

@@ -15,12 +15,13 @@ from jaxtyping import Float
 from skyloom import __version__
 from skyloom.data import store
 from skyloom.data.tables import check_destination, write_table
-from skyloom.data.tokens import IMAGE, LIGHT, TokenBatch, Tokens, TokenSource
+from skyloom.data.tokens import TokenSource
 from skyloom.data.vocabulary import FIRST, ImageFacts, has_images, listed, read_objects, source_of
 from skyloom.errors import RequestError
 from skyloom.infer.placed import device_of
 from skyloom.infer.token_nets import Reader, reader_of
 from skyloom.nn.sky_gpt import SkyGPT
+from skyloom.sky.tokens import IMAGE, LIGHT, TokenBatch, Tokens
 
 CHUNK = 64  # objects at once
 READ = 4_096  # objects in memory at once

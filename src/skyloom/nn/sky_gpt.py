@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from skyloom.data.tokens import TokenBatch, TokenKind, Tokens
 from skyloom.nn.laws import Law
 from skyloom.nn.low_rank import linear
+from skyloom.sky.tokens import TokenBatch, TokenKind, Tokens
 
 LONGEST = 4096.0  # steps in the longest wave by which places are told
 VALUES = 8  # octaves of the waves by which single numbers are told, beside themselves

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from skyloom.data.tokens import IMAGE, LIGHT, TokenBatch, Tokens
 from skyloom.data.workers import ALONE, Share
 from skyloom.nn.laws import Law
 from skyloom.nn.sky_gpt import SkyGPT
+from skyloom.sky.tokens import IMAGE, LIGHT, TokenBatch, Tokens
 
 
 @dataclass(frozen=True)

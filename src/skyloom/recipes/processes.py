@@ -18,20 +18,23 @@ from skyloom.errors import RequestError
 Work = Callable[..., Any]  # of a module; called with a Share, the device of its process, and the arguments
 
 
+def require_devices(devices: int, device: str) -> None:
+    """RequestError for more GPUs than there are, or no process at all."""
+    if devices < 1:
+        raise RequestError(f"devices={devices}: at least one is needed")
+    if device == "cuda" and devices > torch.cuda.device_count():
+        raise RequestError(f"devices={devices}, and there are {torch.cuda.device_count()} GPUs; ask for fewer")
+
+
 def on_devices(devices: int, device: str, work: Work, arguments: Sequence[Any], shown: Any = None) -> Any:
     """What `work` returns in the first of so many processes, each of which does its share.
 
     shown : a last argument for the first process alone; the others get None. The arguments of the others are pickled
     Under torchrun the processes are there already, and `devices` counts for nothing.
-    Raises RequestError for more GPUs than there are.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         return _in_group("env://", rank, world, device, work, (*arguments, None if rank else shown))
-    if devices < 1:
-        raise RequestError(f"devices={devices}: at least one is needed")
-    if device == "cuda" and devices > torch.cuda.device_count():
-        raise RequestError(f"devices={devices}, and there are {torch.cuda.device_count()} GPUs; ask for fewer")
     if devices == 1:
         return work(ALONE, torch.device(device), *arguments, shown)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skyloom.checkpoint import Run, open_run
 from skyloom.data.splits import Split
 from skyloom.data.store import Survey
-from skyloom.data.tokens import IMAGE, TokenBatch, TokenSource, token_batches
+from skyloom.data.tokens import TokenSource, token_batches
 from skyloom.data.vocabulary import Looks, Read, Vocabulary, has_images, listed, read_objects, source_of, vocabulary_of
 from skyloom.errors import RecipeError, RequestError
 from skyloom.nn.low_rank import LowRankLinear
@@ -25,6 +25,7 @@ from skyloom.recipes.generators import Sample
 from skyloom.recipes.lesson import Lesson, School, Size, seen
 from skyloom.sky.patches import Order
 from skyloom.sky.scaling import facts_of
+from skyloom.sky.tokens import IMAGE, TokenBatch
 from skyloom.train import together, warm_then_cosine
 
 FACTS = "tokens"

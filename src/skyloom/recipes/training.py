@@ -39,7 +39,7 @@ from skyloom.recipes import (
 from skyloom.recipes.encoders import require_views
 from skyloom.recipes.generators import require_images
 from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
-from skyloom.recipes.processes import on_devices
+from skyloom.recipes.processes import on_devices, require_devices
 from skyloom.recipes.settings import with_settings
 from skyloom.train import train as steps_of
 
@@ -112,6 +112,7 @@ def train(
     if devices != 1 and not entry.shares:
         able = ", ".join(name for name, one in RECIPES.items() if one.shares)
         raise RecipeError(f"devices={devices}: {recipe} trains in one process; {able} can share its batches")
+    require_devices(devices, device_of(device))
     run = begin(Path(out), _record(recipe, size, chosen, opened))
     if run.finished:
         return run
