@@ -70,18 +70,23 @@ def reordered(batch: TokenBatch, rng: torch.Generator) -> TokenBatch:
 
 
 def some_hidden(batch: TokenBatch, rng: torch.Generator) -> dict[str, Bool[Tensor, "b t"]]:
-    """Which tokens of each object are hidden: whole kinds, with a chance that is drawn for each object from none to
-    all, and of half of the kinds that are left a share of their tokens, drawn likewise.
+    """Which tokens of each object are hidden. Of a third of the objects all that is no image, of a sixth all that is
+    one; of the others whole kinds, with a chance that is drawn for each object from none to all. Of half of the kinds
+    that are left a share of their tokens, drawn likewise, but of images that are all that is shown none.
 
-    So a network meets everything from one missing number to an image alone.
+    So a network meets everything from one missing number to an image alone. Hiding kinds by chance only would hardly
+    ever hide all of a dozen columns, and images would be left to themselves (docs/LOG.md).
     """
     n = len(next(iter(batch.values())).values)
-    chance = torch.rand(n, 1, generator=rng)
+    alone, chance = torch.rand(n, 1, generator=rng), torch.rand(n, 1, generator=rng)
     hidden = {}
     for name, tokens in batch.items():
-        whole = torch.rand(n, 1, generator=rng) < chance
+        image = name.startswith((LIGHT, IMAGE))
+        spared = (alone < 1 / 3) if image else torch.zeros_like(alone, dtype=torch.bool)
+        shut = ((alone >= 1 / 3) & (alone < 1 / 2)) if image else (alone < 1 / 3)
+        whole = shut | (torch.rand(n, 1, generator=rng) < chance)
         share = torch.rand(n, 1, generator=rng) * (torch.rand(n, 1, generator=rng) < 0.5)
-        hidden[name] = whole | (torch.rand(n, tokens.values.shape[1], generator=rng) < share)
+        hidden[name] = (whole | (torch.rand(n, tokens.values.shape[1], generator=rng) < share)) & ~spared
     return hidden
 
 
