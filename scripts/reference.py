@@ -34,6 +34,7 @@ PARTS = {
         "field_page",
         "hips",
         "classify",
+        "scale",
         "nearest",
         "score",
         "score_page",
