@@ -54,7 +54,8 @@ class Trials:
     @property
     def speed(self) -> float:
         """FLOP a second of the run that took most; NaN if nobody says."""
-        return float(self.flops[self.largest] / self.seconds[self.largest])
+        seconds = self.seconds[self.largest]
+        return float(self.flops[self.largest] / seconds) if seconds > 0 else float("nan")
 
     @property
     def flop_per(self) -> float:
@@ -99,7 +100,8 @@ def _from_table(path: Path) -> Trials:
         raise CatalogueError(f"{path}: rows {', '.join(map(str, gaps[:5]))} lack a number; fill or remove them")
     numbers = (str(row + 1) for row in range(len(table)))
     names = tuple(map(str, table["name"].to_pylist())) if "name" in table.column_names else tuple(numbers)
-    return Trials(names, **columns, samples=np.zeros(len(table)))
+    n, d, loss, flops, seconds = (columns[name] for name in (*NEEDED, *KNOWN))
+    return Trials(names, n, d, loss, flops, seconds, np.zeros(len(table)))
 
 
 def _from_directories(folder: Path) -> Trials:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from skyloom.metrics.scaling import Law
 from skyloom.report.drawing import PAPER, drawn, margins
@@ -61,7 +62,7 @@ def terms_figure(law: Law, marks: Sequence[Mark]) -> Figure:
         _plane(axes, law, n, d, ())
         for one in marks:
             place = (law.of_size(one.n_parameters), law.of_data(one.n_tokens))
-            axes.annotate(one.name, place, (5, 4), textcoords="offset points", fontsize=9)
+            axes.annotate(one.name, place, (4, 4), textcoords="offset points", fontsize=8)
 
     return drawn(draw, SIDE, SIDE * 0.85, PAPER)
 
@@ -101,6 +102,10 @@ def _plane(axes: Axes, law: Law, n, d, marks: Sequence[Mark]) -> None:
         axes.scatter(law.of_size(one.n_parameters), law.of_data(one.n_tokens), color=PAPER.accent, marker=shape, s=60,
                      zorder=4, label=one.name)  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(r"term of the size, $A/N^\alpha$")
     axes.set_ylabel(r"term of the data, $B/D^\beta$")
     axes.legend(loc="lower right", fontsize=7, frameon=True, framealpha=0.85, edgecolor="none")
