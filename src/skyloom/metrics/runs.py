@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,6 @@ class Trials:
 
     def __len__(self) -> int:
         return len(self.names)
-
-    def without(self, names: set[str]) -> Trials:
-        """The others."""
-        kept = [row for row, name in enumerate(self.names) if name not in names]
-        columns = {name: getattr(self, name)[kept] for name in (*NEEDED, *KNOWN, "samples")}
-        return replace(self, names=tuple(self.names[row] for row in kept), **columns)
 
     @property
     def largest(self) -> int:

@@ -195,7 +195,7 @@ def _foretell(
         return
     if (runs / name / RECIPE).exists():
         raise RequestError(f"{runs / name} was begun before it was foretold; ask for a run that is not there")
-    trials = read_trials(runs).without({one["run"] for one in made})
+    trials = read_trials(runs)
     fit = fit_law(trials.n_parameters, trials.n_tokens, trials.loss)
     entry, chosen = entry_of(recipe, size, {**common, **cell})
     lesson = entry.lesson(chosen, School(surveys, entry.split(chosen, surveys), torch.device(device), progress))
