@@ -118,6 +118,13 @@ def test_losses_below_zero_are_fitted_as_they_are():
     assert shifted.law.alpha == pytest.approx(fit.law.alpha, rel=1e-4)
 
 
+def test_runs_that_do_not_bound_an_exponent_say_so():
+    n, d = grid_of(3, 3, (8, 8.1), (9, 11.5))
+    assert "alpha" in fit_law(n, d, noisy(HOFFMANN, n, d, 0.02, 0)).untold
+    n, d = grid_of(4, 4)
+    assert not fit_law(n, d, noisy(HOFFMANN, n, d, 0.005, 0)).untold
+
+
 def test_a_prediction_is_wider_than_the_law():
     n, d = grid_of(4, 4)
     fit = fit_law(n, d, noisy(HOFFMANN, n, d, 0.005, 4))

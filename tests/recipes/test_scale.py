@@ -202,8 +202,8 @@ def test_the_command_says_the_law_for_people_and_programs(csv, tmp_path):
     assert plan["loss"]["low"] < plan["loss"]["value"] < plan["loss"]["high"]
     assert plan["assumed"]["kg_per_kwh"] == 0.1 and all(one["kg_co2e"] > 0 for one in plan["costs"])
     assert (tmp_path / "law.png").stat().st_size > 10_000
-    plain = run("scale", csv).stdout
-    assert "90 % intervals" in plain and "the law of 16 runs" in plain
+    plain = run("scale", csv, "--plan", "1e21").stdout
+    assert "90 % intervals" in plain and "the law of 16 runs" in plain and " days at " in plain
 
 
 def test_the_command_trains_a_grid(tiny_survey, tmp_path):

@@ -59,7 +59,8 @@ def _law(found) -> list[str]:
     unit = f"{100 * fit.spread:.2g} %" if fit.residual == "log" else f"{fit.spread:.2g}"
     lines = [f"L = A/N^alpha + B/D^beta + E, with {100 * fit.level:g} % intervals; a run scatters by {unit}"]
     lines += [f"{name} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})" for name, one in fit.intervals().items()]
-    return lines
+    wanted = {"alpha": "sizes", "beta": "numbers of tokens"}
+    return lines + [f"the runs do not bound {name}: add {wanted[name]} further apart" for name in fit.untold]
 
 
 def _verdicts(found) -> list[str]:
@@ -82,6 +83,14 @@ def _plan(found) -> list[str]:
     for one in plan.costs:
         known = [(one.kwh, "kWh"), (one.usd, "US$"), (one.kg_co2e, "kg CO2e")]
         rest = ", ".join(f"{value:.3g} {unit}" for value, unit in known if value is not None)
-        lines.append(f"{one.device}: {one.days:.3g} days at {one.speed:.3g} FLOP/s{', ' + rest if rest else ''}")
+        lines.append(f"{one.device}: {_duration(one.days)} at {one.speed:.3g} FLOP/s{', ' + rest if rest else ''}")
     assumed = ", ".join(f"{name}={value:g}" for name, value in plan.assumed.facts().items())
     return [*lines, f"assumed: {assumed}, {plan.flop_per:.3g} FLOP for each parameter and token"]
+
+
+def _duration(days: float) -> str:
+    """In the unit that people would say."""
+    for many, unit in ((1.0, "days"), (1 / 24, "hours"), (1 / 1440, "minutes")):
+        if days >= 2 * many:
+            return f"{days / many:.3g} {unit}"
+    return f"{days * 86400:.3g} s"

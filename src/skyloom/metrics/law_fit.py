@@ -87,6 +87,12 @@ class FittedLaw:
         every = zip(Law._fields, self.law, self.replicas, strict=True)
         return {name: self.interval(float(value), np.asarray(replicas)) for name, value, replicas in every}
 
+    @property
+    def untold(self) -> list[str]:
+        """Exponents that the runs do not bound: their intervals reach an end of what is looked through."""
+        found = self.intervals()
+        return [name for name in ("alpha", "beta") if found[name].low <= RANGE[0] or found[name].high >= RANGE[1]]
+
     def interval(self, value: float, replicas: Float[np.ndarray, "k"]) -> Interval:
         """A number with the interval that its replicas give."""
         tail = (1 - self.level) / 2

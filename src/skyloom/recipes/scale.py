@@ -91,7 +91,7 @@ class Scaling:
         return {
             **{name: one._asdict() for name, one in self.fit.intervals().items()},
             "level": self.fit.level, "runs": len(self.trials), "spread": self.fit.spread,
-            "residual": self.fit.residual, "unfinished": list(self.trials.unfinished),
+            "residual": self.fit.residual, "untold": self.fit.untold, "unfinished": list(self.trials.unfinished),
             "predictions": [one.facts() for one in self.verdicts],
             "plan": self.plan.facts() if self.plan else None,
         }  # fmt: skip
