@@ -18,6 +18,7 @@ from skyloom.report.drawing import PAPER, drawn, margins
 WIDTH, HEIGHT = 10.2, 3.3  # of three panels [inch]
 SIDE = 4.6  # of one
 CURVES, LEVELS = 6, 14
+GAP = 0.05  # between names of curves, of the axis
 ROOM = 1.6  # factor that is left about what is shown
 COLOURS = LinearSegmentedColormap.from_list("runs", PAPER.bands[:10])
 
@@ -74,16 +75,20 @@ def _losses(axes: Axes, across, other, loss, expected, label: str, name: str) ->
         values = np.geomspace(values[0], values[-1], CURVES)
     norm = LogNorm(other.min() / 1.01, other.max() * 1.01)
     places = np.geomspace(across.min() / ROOM, across.max() * ROOM, 100)
-    for value in values:
-        curve = expected(places, value)
-        axes.plot(places, curve, color=COLOURS(norm(value)), linewidth=0.9)
-        axes.annotate(f"{name} = {_short(value)}", (places[-1], curve[-1]), (4, -2), textcoords="offset points",
-                      fontsize=7, color=COLOURS(norm(value)), annotation_clip=False)  # fmt: skip
+    curves = [(expected(places, value), COLOURS(norm(value)), f"{name} = {_short(value)}") for value in values]
+    for curve, colour, _ in curves:
+        axes.plot(places, curve, color=colour, linewidth=0.9)
     axes.scatter(across, loss, c=COLOURS(norm(other)), s=16, zorder=3, edgecolors="white", linewidths=0.4)
     axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(places[0], places[-1])
     axes.set_xlabel(label)
     axes.set_ylabel("loss")
+    gap, lowest = GAP * float(np.diff(axes.get_ylim())[0]), -np.inf
+    for curve, colour, text in sorted(curves, key=lambda one: one[0][-1]):
+        lowest = max(curve[-1], lowest + gap)
+        axes.annotate(text, (places[-1], lowest), (4, -2), textcoords="offset points", fontsize=7, color=colour,
+                      annotation_clip=False)  # fmt: skip
 
 
 def _plane(axes: Axes, law: Law, n, d, marks: Sequence[Mark]) -> None:
