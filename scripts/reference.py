@@ -35,6 +35,7 @@ PARTS = {
         "hips",
         "classify",
         "complete",
+        "scale",
         "nearest",
         "score",
         "score_page",

@@ -21,6 +21,7 @@ _HOMES = {
     "batches": "skyloom.data.batches",
     "mock": "skyloom.data.mocks.mock",
     "train": "skyloom.recipes.training",
+    "scale": "skyloom.recipes.scale",
     "profile": "skyloom.infer.profiles",
     "embed": "skyloom.infer.embed",
     "search": "skyloom.recipes.search",

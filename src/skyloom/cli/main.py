@@ -8,12 +8,13 @@ from skyloom.cli.galaxies import field, inpaint, score, simulate, transfer
 from skyloom.cli.looks import classify
 from skyloom.cli.networks import embed, profile, train
 from skyloom.cli.pages import report, tour
+from skyloom.cli.scaling import scale
 from skyloom.cli.searches import anomalies, search
 from skyloom.cli.surveys import export, ingest, mock
 
 VERBS = (  # as help lists them
     ingest, mock, export, profile, train, embed, search, anomalies, simulate, inpaint, transfer, field, classify,
-    complete, score, report, tour,
+    complete, scale, score, report, tour,
 )  # fmt: skip
 
 for verb in VERBS:

@@ -105,7 +105,7 @@ def train(
     Raises RecipeError for an unknown recipe, size or setting, RequestError for surveys without the target, RunError if
     `out` holds another run.
     """
-    entry, chosen = _chosen(recipe, size, settings or {})
+    entry, chosen = entry_of(recipe, size, settings or {})
     opened = [store.opened(one) for one in _listed(surveys)]
     for survey in opened:
         entry.require(chosen, survey)
@@ -182,7 +182,8 @@ def _rounded(sums: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 5) for name, value in sums.items()}
 
 
-def _chosen(recipe: str, size: Size, settings: Mapping[str, str]) -> tuple[Entry, Any]:
+def entry_of(recipe: str, size: Size, settings: Mapping[str, str]) -> tuple[Entry, Any]:
+    """A recipe by its name, and its numbers; RecipeError for an unknown recipe, size or setting."""
     if recipe not in RECIPES:
         raise RecipeError(f"no recipe {recipe!r}; there is {', '.join(RECIPES)}")
     if size not in get_args(Size):
