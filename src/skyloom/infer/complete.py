@@ -228,9 +228,12 @@ def _expected(reader: Reader, net: SkyGPT, batch: TokenBatch, task: Task, ids: l
             )
     columns: dict[str, Any] = {"object_id": ids}
     for name, parts in said.items():
-        found = {mark: np.concatenate([part[mark] for part in parts], 1) for mark in QUANTILES}
         rest = batch[name].at(slice(task.first if "@" in name else 0, None))
-        columns |= _columns(reader, name, {mark: part[:, : rest.values.shape[1]] for mark, part in found.items()}, rest)
+        found = {mark: np.empty(rest.values.shape[:2], np.float32) for mark in QUANTILES}
+        for number, quantiles in enumerate(parts if "@" in name else parts[:1]):
+            for mark, values in quantiles.items():
+                found[mark][:, number :: len(parts) if "@" in name else 1] = values
+        columns |= _columns(reader, name, found, rest)
     return pa.table(columns)
 
 
@@ -240,7 +243,7 @@ def points_of(reader: Reader) -> int:
 
 def in_parts(batch: TokenBatch, task: Task, points: int) -> Iterator[TokenBatch]:
     """The batch with no more points of any series at once than were learnt from: of those that are shown evenly spaced
-    ones, and of those that are asked for some after the others."""
+    ones, and of those that are asked for every so many, so that each part spans them all."""
     asked_for = {name: batch[name].values.shape[1] - task.first for name in task.say if "@" in name}
     parts = max([1, *(-(-n // points) for n in asked_for.values())])
     for number in range(parts):
@@ -252,8 +255,7 @@ def in_parts(batch: TokenBatch, task: Task, points: int) -> Iterator[TokenBatch]
                 continue
             shown = np.arange(min(task.first, length) if name in asked_for else length)
             shown = shown[np.linspace(0, len(shown) - 1, points).round().astype(int)] if len(shown) > points else shown
-            some = np.arange(task.first + number * points, task.first + (number + 1) * points)
-            some = some[some < length] if name in asked_for else some[:0]
+            some = np.arange(task.first + number, length, parts) if name in asked_for else np.empty(0, int)
             part[name] = tokens.at(torch.as_tensor(np.concatenate([shown, some])))
         yield part
 
