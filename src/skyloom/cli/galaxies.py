@@ -5,11 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from warnings import catch_warnings
 
 import typer
 
 import skyloom as sl
-from skyloom.cli.console import Json, SurveyArgument, finish, job, sides
+from skyloom.cli.console import Json, SurveyArgument, finish, job, pairs, sides
 from skyloom.cli.described import describe, sentence
 from skyloom.report.destination import page_destination
 
@@ -31,14 +32,34 @@ def simulate(
     steps: Annotated[int | None, typer.Option(help="Of the sampler; the usual number if not given.")] = None,
     seed: SeedOption = 0,
     sampler: Annotated[Sampler | None, typer.Option(help="The usual one of the weights if not given.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What to ask for, e.g. r_mag=19; repeatable.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="SURVEY:ID", help="Ask for what the weights know and that galaxy has.")
+    ] = None,
+    concept: Annotated[Path | None, typer.Option(metavar="FILE", help="Ask for what `concept` has learnt.")] = None,
+    guidance: Annotated[float, typer.Option(help="Above 1: closer to what is asked, and less varied.")] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Draw N galaxies that no telescope has seen into a new SURVEY."""
-    with job(as_json) as progress:
+    """Draw N galaxies that no telescope has seen into a new SURVEY; of weights that can be asked, for what they are."""
+    asked = pairs(label, "--label", "r_mag=19")
+    with job(as_json) as progress, catch_warnings(record=True) as warned:
         chosen = None if sampler is None else sampler.value
-        made = sl.simulate(survey, with_, n, steps=steps, seed=seed, sampler=chosen, progress=progress)
-        remarks = (f"drawn by {Path(with_).name}", f"seed {seed}")
-        finish(sentence(made, *remarks), {**describe(made), "with": with_, "seed": seed}, as_json)
+        made = sl.simulate(
+            survey, with_, n, steps=steps, seed=seed, sampler=chosen, labels=asked, like=like, concept=concept,
+            guidance=guidance, progress=progress,
+        )  # fmt: skip
+        for one in warned:
+            typer.echo(f"warning: {one.message}", err=True)
+        remarks = (
+            f"drawn by {Path(with_).name}",
+            f"seed {seed}",
+            *(f"{name} = {value}" for name, value in asked.items()),
+        )
+        summary = {**describe(made), "with": with_, "seed": seed, "asked": asked, "guidance": guidance}
+        summary |= {"like": like, "concept": concept, "notes": list(made.info.notes[2:])}
+        finish(sentence(made, *remarks), summary, as_json)
 
 
 def inpaint(

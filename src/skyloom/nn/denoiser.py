@@ -39,6 +39,11 @@ class DenoiserConfig:
     reach: int = 3
 
     @property
+    def embedding(self) -> int:
+        """Numbers in which the network hears of the noise, and of the galaxy."""
+        return 4 * self.widths[0]
+
+    @property
     def multiple(self) -> int:
         """Images must be a multiple of so many pixels along each axis."""
         return self.patch * 2 ** (len(self.widths) - 1)
@@ -53,6 +58,8 @@ class Denoiser(nn.Module):
     denoiser of a sky is whose pixels are correlated (Wiener 1949); and the network says, pixel by pixel, how much of
     each band's details of 1, 2 and 4 pixels is noise (wavelet shrinkage, as astronomers do it: Starck & Murtagh 1994).
     By convolutions alone it learns late that the light of a galaxy is smoother than the sky (docs/LOG.md).
+    What is said about a galaxy passes through a small network and is added to what is said about the noise, by gains
+    that start at nought: before training, and where weights that knew of no conditions are loaded, nothing is heard.
     """
 
     detail: Tensor
@@ -61,9 +68,9 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config = config
         widths, depth = config.widths, config.channels * config.patch**2
-        embedding = 4 * widths[0]
+        embedding = config.embedding
         self.noise = nn.Sequential(Waves(widths[0]), Conv(widths[0], embedding))
-        self.label = Conv(config.conditions + 1, embedding) if config.conditions else None
+        self.label = Told(config.conditions, embedding) if config.conditions else None
         self.enter = Conv(depth + 1, widths[0], 3)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         kept, width = [], widths[0]
@@ -93,26 +100,31 @@ class Denoiser(nn.Module):
         return self.config.heads if scale == len(self.config.widths) - 1 else 0
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"], labels: Float[Tensor, "b l"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """sigma : one for all, or one each; labels : standardised, NaN where nothing is said"""
+        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"], labels: Float[Tensor, "b l"] | None = None,
+        heard: Float[Tensor, "b e"] | None = None,
+    ) -> Float[Tensor, "b c h w"]:  # fmt: skip
+        """sigma : one for all, or one each; labels : standardised, NaN where nothing is said
+
+        heard : added to what the network hears, as conditions are (`infer.concept`)
+        """
         spread = self.config.spread
         level = sigma.to(x.dtype).expand(len(x)).view(-1, 1, 1, 1)
         total = (level**2 + spread**2).sqrt()
-        inner = self._inner(x / total, level / total, (level.flatten() / spread).log() / 4, labels)
+        inner = self._inner(x / total, level / total, (level.flatten() / spread).log() / 4, labels, heard)
         return x * (spread / total) ** 2 + inner * (level * spread / total)
 
     def log_variance(self, sigma: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
         """ln of the expected loss at a noise level. Karras et al. 2024, Eq. 21"""
         return self.doubt((sigma / self.config.spread).log() / 4)[:, 0]
 
-    def _inner(self, x: Tensor, level: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def _inner(self, x: Tensor, level: Tensor, noise: Tensor, labels: Tensor | None, heard: Tensor | None) -> Tensor:
         """level : of the noise in x"""
         about = self.noise(noise)
         if self.label is not None:
-            said = torch.zeros(len(x), self.config.conditions) if labels is None else labels
-            known = torch.cat([said.nan_to_num(0.0), torch.ones(len(x), 1)], 1).to(x)
-            about = blend(about, self.label(known), 0.5)
+            said = x.new_full((len(x), self.config.conditions), torch.nan) if labels is None else labels.to(x)
+            about = about + self.label(said)
+        if heard is not None:
+            about = about + heard
         about = silu(about)
         filtered, details = self._filtered(x, about), self._details(x, level)
         x = F.pixel_unshuffle(x, self.config.patch)
@@ -146,6 +158,24 @@ class Denoiser(nn.Module):
         kernels = (about @ self.filters / about.shape[1]).view(-1, 1, side, side)
         planes = x.reshape(1, -1, *x.shape[-2:])
         return F.conv2d(planes, kernels, padding=self.config.reach, groups=len(kernels)).view(x.shape)
+
+
+class Told(nn.Module):
+    """What is said about a galaxy, as an addition to what is said about its noise; nothing said is not the mean said.
+
+    labels : standardised, NaN where nothing is said
+    """
+
+    def __init__(self, conditions: int, embedding: int):
+        super().__init__()
+        self.hear, self.think = Conv(2 * conditions + 1, embedding), Conv(embedding, embedding)
+        self.heard = nn.Parameter(torch.zeros(embedding))
+
+    def forward(self, labels: Float[Tensor, "b l"]) -> Float[Tensor, "b e"]:
+        known = labels.isfinite()
+        numbers = torch.where(known, labels, 0.0)
+        said = torch.cat([numbers, known.to(labels), torch.ones_like(labels[:, :1])], 1)
+        return self.heard * self.think(silu(self.hear(said)))
 
 
 class Block(nn.Module):
