@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
-from warnings import catch_warnings
+from warnings import catch_warnings, simplefilter
 
 import typer
 
@@ -45,6 +45,7 @@ def simulate(
     """Draw N galaxies that no telescope has seen into a new SURVEY; of weights that can be asked, for what they are."""
     asked = pairs(label, "--label", "r_mag=19")
     with job(as_json) as progress, catch_warnings(record=True) as warned:
+        simplefilter("always")
         chosen = None if sampler is None else sampler.value
         made = sl.simulate(
             survey, with_, n, steps=steps, seed=seed, sampler=chosen, labels=asked, like=like, concept=concept,

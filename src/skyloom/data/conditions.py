@@ -82,9 +82,12 @@ class Condition:
 def conditions_from(facts: Sequence[dict[str, Any]] | None) -> tuple[Condition, ...]:
     """As `facts_of` wrote them; none for weights that were told nothing."""
     return tuple(
-        Condition(**{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()})
+        Condition(
+            one["name"], one["text"], one["kind"], one["unit"],
+            *(tuple(one[part]) for part in ("mean", "std", "low", "high")),
+        )
         for one in facts or ()
-    )
+    )  # fmt: skip
 
 
 def facts_of(conditions: Sequence[Condition]) -> list[dict[str, Any]]:

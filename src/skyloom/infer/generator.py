@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.checkpoint import Run, open_run, shipped
-from skyloom.data.conditions import conditions_from
+from skyloom.data.conditions import Condition, conditions_from
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed

@@ -55,7 +55,7 @@ class Images(NamedTuple):
 
 
 def read_side(recipe: Sample, school: School, sides: Sequence[str], wishes: Sequence[Wish] = ()) -> list[Images]:
-    """The images of every survey that lie on these sides of its split and pass the filter, with what is wished of them."""
+    """The images of every survey on these sides of its split that pass the filter, and what is wished of them."""
     found = []
     for survey, split in zip(school.surveys, school.splits, strict=True):
         passing = set(survey.table(["object_id"], recipe.where or None)["object_id"].to_pylist())
