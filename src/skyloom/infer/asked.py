@@ -126,7 +126,7 @@ def ranged(condition: Condition) -> str:
 
 
 def _read(condition: Condition, value: Value, n: int) -> Float[np.ndarray, "m k"]:
-    """One row for all galaxies, or one for each."""
+    """One row for all galaxies, or one for each; NaN where nothing is said of one."""
     numbers = condition.numbers
     wanted = f"{numbers} numbers" if numbers > 1 else "a number"
     try:
@@ -139,11 +139,9 @@ def _read(condition: Condition, value: Value, n: int) -> Float[np.ndarray, "m k"
     found = np.atleast_2d(found)
     if found.ndim != 2 or found.shape[1] != numbers or len(found) not in (1, n):
         raise RequestError(f"{condition.name} of shape {np.shape(value)}; give {wanted}, for all or for each of {n}")
-    heard = condition.told(found)
-    if not np.isfinite(heard).any(1).all() or (numbers == 1 and not np.isfinite(heard).all()):
-        raise RequestError(
-            f"{condition.name}={value!r} says nothing that is known; give {wanted} ({ranged(condition)})"
-        )
+    heard, silent = condition.told(found), np.isnan(found).all(1)
+    if silent.all() or np.isinf(found).any() or not (np.isfinite(heard).any(1) | silent).all():
+        raise RequestError(f"{condition.name}={value!r} is not {wanted} that can be ({ranged(condition)})")
     return found
 
 
@@ -188,7 +186,7 @@ def _worded(condition: Condition, value: Float[np.ndarray, "m k"]) -> str:
     if condition.numbers > 1:
         return f"{condition.numbers} numbers"
     unit = f" {condition.unit}" if condition.unit else ""
-    low, high = float(value.min()), float(value.max())
+    low, high = float(np.nanmin(value)), float(np.nanmax(value))
     return f"{low:.4g}{unit}" if low == high else f"{low:.4g} to {high:.4g}{unit}"
 
 

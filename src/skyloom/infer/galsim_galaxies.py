@@ -140,9 +140,9 @@ def isolated(light: Float[np.ndarray, "c h w"], noise: Sequence[float] | np.ndar
     good = np.ones(together.shape, bool)
     found = segment(together, QUIET, good)
     others = binary_dilation(neighbours(found, central(found)), iterations=WINGS)
-    middle = [torch.tensor([(side - 1) / 2], dtype=torch.float64) for side in (width, height)]
+    middle_x, middle_y = (torch.tensor([(side - 1) / 2], dtype=torch.float64) for side in (width, height))
     quiet = torch.from_numpy(np.where(others, 0.0, together).astype(np.float64))[None]
-    x, y = (float(place) for place in windowed_centre(quiet, *middle))
+    x, y = (float(place) for place in windowed_centre(quiet, middle_x, middle_y))
     filled = _mended(light, others, x, y)
     across, down = np.arange(width) - x, np.arange(height)[:, None] - y
     distance = np.hypot(across, down) / (min(height, width) / 2)

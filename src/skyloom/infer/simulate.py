@@ -54,7 +54,8 @@ def simulate(
     steps : of the sampler, None for the usual number; sampler : dpm and heun are of second order (heun calls the
         network twice a step), ddim of first, ancestral adds fresh noise at each step as published; decoder is for
         autoencoders alone, in one step: the mean of what a latent vector may be, and white noise of the survey's rms
-    labels : what to ask for, by name: a number for all galaxies, or one for each; for weights that were told of it
+    labels : what to ask for, by name: a number for all galaxies, or one for each, NaN where nothing is said of it; for
+        weights that were told of it
     like : SURVEY:OBJECT_ID, or an open survey and an id: ask for all that the weights know and that galaxy has
     concept : a file of `concept`, what a handful of examples have in common
     guidance : 1 draws from what was learnt of such galaxies; above it they follow more closely, and vary less
