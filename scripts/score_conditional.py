@@ -133,7 +133,7 @@ def card(run: Run, scores: dict, generator: Generator) -> str:
     return (
         head(run, f"{facts['images']:,} images, the training side (80 %, by position) of")
         + f"\n**Makes** galaxies that can be asked for, in any part of this; the range is that learnt from:\n\n{can}\n"
-        f"\n**Scores.** {scores['n']} galaxies asked to be as {scores['n']} mocks of {scores['mocks']} are, measured as "
+        f"\n**Scores.** {scores['n']} galaxies asked to be as {scores['n']} of {scores['mocks']} are, measured as "
         f"those are (`skyloom.metrics.asked`), {scores['cpu_seconds_per_galaxy']:.3f} CPU s each at guidance 1:\n\n"
         + table(scores)
         + f"\nSynthetic galaxy distance to those mocks: {scores['sgd']['value']:.3f} ± {scores['sgd']['error']:.3f}, "

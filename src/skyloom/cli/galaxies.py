@@ -1,4 +1,4 @@
-"""Commands about galaxies that no telescope has seen: simulate, inpaint, transfer, field, score."""
+"""Commands about galaxies that no telescope has seen: simulate, concept, inpaint, transfer, field, score."""
 
 from __future__ import annotations
 
@@ -61,6 +61,29 @@ def simulate(
         summary = {**describe(made), "with": with_, "seed": seed, "asked": asked, "guidance": guidance}
         summary |= {"like": like, "concept": concept, "notes": list(made.info.notes[2:])}
         finish(sentence(made, *remarks), summary, as_json)
+
+
+def concept(
+    survey: SurveyArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .json.")],
+    with_: WithOption,
+    example: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="A galaxy that shows what is meant; repeatable.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Or all that pass a filter of the survey.")] = None,
+    steps: Annotated[int, typer.Option(help="Of learning.")] = 300,
+    seed: SeedOption = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn what a few galaxies of SURVEY have in common, as a vector to ask for: simulate --concept OUT."""
+    with job(as_json) as progress:
+        ids = list(example or [])
+        if where is not None:
+            ids += sl.open(survey).table(["object_id"], where)["object_id"].to_pylist()
+        made = sl.concept(survey, ids, with_, out, steps=steps, seed=seed, progress=progress)
+        gained = f"what is left of their noise {made.error:.4g}, with nothing said {made.plain:.4g}"
+        summary = {"concept": str(out), "examples": made.examples, "error": made.error, "plain": made.plain}
+        finish(f"{out}: learnt from {made.examples} galaxies; {gained}", summary, as_json)
 
 
 def inpaint(
