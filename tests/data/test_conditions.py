@@ -7,7 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import skyloom as sl
 from skyloom.data.conditions import (
+    RADII,
     conditions_from,
     encoded,
     facts_of,
@@ -89,6 +91,21 @@ def test_labels_of_a_batch_turn_with_its_images(tiny_survey):
     np.testing.assert_allclose(batch.labels[:, 1:].numpy(), moments, atol=0.01)  # pixels are square
     assert len(np.unique(batch.labels[:, 1:].numpy().round(3), axis=0)) == 4
     assert set(batch.labels[:, 0].tolist()) == set(range(len(ids)))
+
+
+def test_a_profile_is_told_at_fixed_radii(tmp_path):
+    """The truth of mocks at radii that lie between theirs; an engine's profiles are read by the same door."""
+    pytest.importorskip("galsim")
+    survey = sl.mock(tmp_path / "mocks.lance", 3, size=32, bands="gr", seed=5)
+    values = values_of(survey, wished(["sb=profile(true.r)"])[0])
+    truth = survey.table(["true_sma", "true_sb_r"]).to_pylist()
+    for row, facts in zip(values, truth, strict=True):
+        inside = facts["true_sma"][-1] >= RADII
+        expected = np.interp(np.log(RADII[inside]), np.log(facts["true_sma"]), facts["true_sb_r"])
+        np.testing.assert_allclose(row[inside], expected, rtol=1e-6)
+        assert np.isnan(row[~inside]).all()
+    (sb,) = learnt(survey, "sb=profile(true.r)")
+    assert (sb.kind, sb.unit, sb.width) == ("profile", "mag/arcsec²", len(RADII))
 
 
 @pytest.mark.parametrize(

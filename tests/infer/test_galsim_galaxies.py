@@ -62,7 +62,7 @@ def test_without_its_psf_it_is_smaller_and_comes_back_through_the_same_psf(gener
     psf, wider = (
         gs.Convolve(gs.Moffat(**PSF), gs.Pixel(SCALE)),
         gs.Gaussian(fwhm=0.6),
-    )  # which hides what no PSF lets by
+    )
     again, before = (stamp(gs.Convolve(*parts)).array for parts in ((bare, psf, wider), (galaxies[0]["r"], wider)))
     np.testing.assert_allclose(again, before, atol=5e-3 * before.max())
     sharper, duller = (stamp(gs.Convolve(one, wider)).array.max() for one in (bare, galaxies[0]["r"]))

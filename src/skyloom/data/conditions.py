@@ -6,7 +6,8 @@ One condition is a line of text, a name and where it comes from:
     r_e=log(true_r_e)           its logarithm: for what spans decades
     g_r=true_mag_g-true_mag_r   the difference of two
     pa=angle(true_pa)           a position angle [deg], told as cos 2θ and sin 2θ, so that 0 and 180 are one
-    like=embedding              a column of lists: an embedding, a profile
+    like=embedding_simclr-kids  a column of lists, such as an embedding
+    sb=profile(true.r)          surface brightness in a band, of profiles that a survey keeps: `true`, or their column
     votes=t01_*_fraction        all columns of a pattern, in the survey's order: vote fractions
 
 A column alone is named after itself. What a galaxy lacks is NaN: nothing is said of it.
@@ -24,12 +25,14 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
 
+from skyloom.data.profiles import read_profiles
 from skyloom.data.store import Survey
 from skyloom.errors import RequestError
 
-Kind = Literal["linear", "log", "angle", "vector"]
-TEXT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?:(?P<kind>log|angle)\((?P<inner>[^()]+)\)|(?P<plain>[^()]+))")
+Kind = Literal["linear", "log", "angle", "vector", "profile"]
+TEXT = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?:(?P<kind>log|angle|profile)\((?P<inner>[^()]+)\)|(?P<plain>[^()]+))")
 UNITS = {"mag": "mag", "cog": "mag", "r_e": "arcsec", "fwhm": "arcsec", "pa": "deg", "sb": "mag/arcsec²"}
+RADII = np.geomspace(0.2, 10.0, 12)  # at which a profile is told [arcsec], or pixels without a pixel scale
 FLAT = 1e-9  # spread of a number, relative to its size, below which it does not vary
 
 
@@ -46,7 +49,7 @@ class Wish(NamedTuple):
 class Condition:
     """One thing that may be said about a galaxy.
 
-    kind : `angle` is told in two numbers, `vector` in as many as it has elements, the others in one
+    kind : `angle` is told in two numbers, `vector` in as many as it has elements, `profile` at RADII, others in one
     mean, std : of each number as told (the logarithm of a `log`); 0 and √½ for angles, which so keep their meaning
         when the image is turned
     low, high : of each value over the galaxies learnt from, in its own unit
@@ -101,7 +104,8 @@ def wished(texts: Sequence[str]) -> list[Wish]:
         match = TEXT.fullmatch(text.strip())
         if match is None:
             raise RequestError(
-                f"condition {text!r} is not name=column, name=log(column), name=angle(column) or name=column-column"
+                f"condition {text!r} is not name=column, name=log(column), name=angle(column), "
+                "name=profile(column.band) or name=column-column"
             )
         column = (match["inner"] or match["plain"]).strip()
         name = match["name"] or re.sub(r"\W+", "_", column).strip("_")
@@ -118,6 +122,8 @@ def values_of(survey: Survey, wish: Wish, rows: np.ndarray | None = None) -> Flo
 
     RequestError for columns that are not there or hold no numbers.
     """
+    if wish.kind == "profile":
+        return _brightness(survey, wish, rows)
     return _from_table(survey, wish, survey.table(["object_id", *_columns(survey, wish)]), rows)
 
 
@@ -155,7 +161,7 @@ def unit_of(column: str) -> str:
 def _learnt(wish: Wish, values: Float[np.ndarray, "n k"]) -> Condition:
     told = encoded(wish.kind, values)
     known = np.isfinite(told).any(0)
-    kind: Kind = "vector" if values.shape[1] > 1 else wish.kind
+    kind: Kind = "vector" if values.shape[1] > 1 and wish.kind != "profile" else wish.kind
     mean, std, low, high = (np.full(part, fill) for part, fill in ((told.shape[1], 0.0), (told.shape[1], 1.0)) * 2)
     low, high = low[: values.shape[1]], high[: values.shape[1]]
     mean[known], spread = np.nanmean(told[:, known], 0), np.nanstd(told[:, known], 0)
@@ -173,7 +179,24 @@ def _learnt(wish: Wish, values: Float[np.ndarray, "n k"]) -> Condition:
         usable = np.where(np.isfinite(told), values, np.nan)
         low[known], high[known] = np.nanmin(usable[:, known], 0), np.nanmax(usable[:, known], 0)
     numbers = (tuple(map(float, part)) for part in (mean, std, low, high))
-    return Condition(wish.name, wish.text, kind, unit_of(wish.column), *numbers)
+    unit = UNITS["sb"] if kind == "profile" else unit_of(wish.column)
+    return Condition(wish.name, wish.text, kind, unit, *numbers)
+
+
+def _brightness(survey: Survey, wish: Wish, rows: np.ndarray | None) -> Float[np.ndarray, "n k"]:
+    """Surface brightness of every galaxy's profile at RADII, linear in ln radius; NaN beyond its ends."""
+    column, _, band = wish.column.rpartition(".")
+    place = survey.info.index(band)
+    found = read_profiles(survey, column)
+    values = np.full((len(found), len(RADII)), np.nan)
+    for row, bands in enumerate(found):
+        one = bands[place]
+        if one is not None:
+            known = np.isfinite(one.sb) & (one.sma > 0)
+            if known.sum() > 1:
+                sma = np.log(one.sma[known])
+                values[row] = np.interp(np.log(RADII), sma, one.sb[known], left=np.nan, right=np.nan)
+    return values if rows is None else values[rows]
 
 
 def _columns(survey: Survey, wish: Wish) -> list[str]:
