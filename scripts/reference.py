@@ -28,6 +28,8 @@ PARTS = {
         "survey_map",
         "map_figure",
         "simulate",
+        "concept",
+        "galsim_galaxies",
         "inpaint",
         "transfer",
         "field",

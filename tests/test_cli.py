@@ -18,7 +18,7 @@ from skyloom.cli.surveys import Format
 
 VERBS = [
     "ingest", "mock", "export", "profile", "train", "embed", "search", "anomalies", "simulate",
-    "inpaint", "transfer", "field", "classify", "complete", "scale", "score", "report", "tour",
+    "concept", "inpaint", "transfer", "field", "classify", "complete", "scale", "score", "report", "tour",
 ]  # fmt: skip
 HEAVY = ["torch", "numpy", "astropy", "matplotlib", "lance", "pyarrow", "scipy", "galsim", "h5py", "sep"]
 

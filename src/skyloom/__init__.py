@@ -29,6 +29,8 @@ _HOMES = {
     "survey_map": "skyloom.infer.maps",
     "map_figure": "skyloom.report.maps",
     "simulate": "skyloom.infer.simulate",
+    "concept": "skyloom.infer.concept",
+    "galsim_galaxies": "skyloom.infer.galsim_galaxies",
     "inpaint": "skyloom.infer.inpaint",
     "transfer": "skyloom.infer.transfer",
     "field": "skyloom.infer.fields.field",

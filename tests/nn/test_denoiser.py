@@ -111,9 +111,21 @@ def test_a_label_that_is_not_known_says_nothing():
     for block in net.modules():
         if isinstance(block, Block):
             block.say.data.fill_(1.0)
+    net.label.heard.data.fill_(1.0)
     silent = net(x, torch.tensor(1.0))
     torch.testing.assert_close(net(x, torch.tensor(1.0), torch.full((2, 2), torch.nan)), silent)
     assert not torch.allclose(net(x, torch.tensor(1.0), torch.ones(2, 2)), silent)
+    assert not torch.allclose(net(x, torch.tensor(1.0), torch.zeros(2, 2)), silent)  # the mean was said
+
+
+def test_before_training_nothing_that_is_said_is_heard():
+    net, x = small(conditions=2).eval(), normal(2, 3, 16, 16)
+    for name, gain in net.named_parameters():
+        if name.endswith(("gain", "say")):
+            gain.data.fill_(1.0)
+    assert torch.equal(net(x, torch.tensor(1.0), normal(2, 2)), net(x, torch.tensor(1.0)))
+    heard = normal(1, net.config.embedding).expand(2, -1)
+    assert not torch.allclose(net(x, torch.tensor(1.0), heard=heard), net(x, torch.tensor(1.0)))
 
 
 def test_layers_keep_the_magnitude_of_noise():

@@ -72,10 +72,19 @@ def test_nothing_depends_on_a_bad_pixel(objective):
 
 
 def test_labels_are_silenced_as_often_as_asked_and_all_at_once():
-    labels = silenced(torch.ones(4000, 3), 0.25, torch.Generator().manual_seed(0))
+    labels = silenced(torch.ones(4000, 3), 0.25, 0.0, (), torch.Generator().manual_seed(0))
     silent = labels.isnan()
     assert (silent.all(1) == silent.any(1)).all()
     assert float(silent.all(1).float().mean()) == pytest.approx(0.25, abs=0.03)
+
+
+def test_of_hushed_galaxies_any_number_of_conditions_is_said_equally_often():
+    """A chance that is drawn evenly makes every count from 0 to all of them equally likely: a beta-binomial law."""
+    labels = silenced(torch.ones(9000, 5), 0.0, 1.0, (1, 2, 1, 1), torch.Generator().manual_seed(0))
+    said = labels.isfinite()
+    assert torch.equal(said[:, 1], said[:, 2])  # the two numbers of an angle
+    counts = said[:, [0, 1, 3, 4]].sum(1).bincount(minlength=5) / 9000
+    assert counts.tolist() == pytest.approx([0.2] * 5, abs=0.02)
 
 
 def test_l1_names_the_median_of_the_noise_and_l2_its_mean():

@@ -109,12 +109,12 @@ def sides(given: str) -> tuple[int, int]:
         raise typer.BadParameter(f"{given!r} is not HxW, e.g. 4096x4096", param_hint="--shape") from None
 
 
-def pairs(given: list[str] | None, option: str = "--set") -> dict[str, str]:
+def pairs(given: list[str] | None, option: str = "--set", example: str = "steps=500") -> dict[str, str]:
     """["steps=500"] to {"steps": "500"}; anything else is a usage error. option : that they were given to"""
     split = [text.partition("=") for text in given or ()]
     for name, equals, value in split:
         if not (name and equals and value):
-            raise typer.BadParameter(f"{name + equals + value!r} is not KEY=VALUE, e.g. steps=500", param_hint=option)
+            raise typer.BadParameter(f"{name + equals + value!r} is not KEY=VALUE, e.g. {example}", param_hint=option)
     return {name: value for name, _, value in split}
 
 

@@ -1,15 +1,16 @@
-"""Commands about galaxies that no telescope has seen: simulate, inpaint, transfer, field, score."""
+"""Commands about galaxies that no telescope has seen: simulate, concept, inpaint, transfer, field, score."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from warnings import catch_warnings, simplefilter
 
 import typer
 
 import skyloom as sl
-from skyloom.cli.console import Json, SurveyArgument, finish, job, sides
+from skyloom.cli.console import Json, SurveyArgument, finish, job, pairs, sides
 from skyloom.cli.described import describe, sentence
 from skyloom.report.destination import page_destination
 
@@ -31,14 +32,58 @@ def simulate(
     steps: Annotated[int | None, typer.Option(help="Of the sampler; the usual number if not given.")] = None,
     seed: SeedOption = 0,
     sampler: Annotated[Sampler | None, typer.Option(help="The usual one of the weights if not given.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="What to ask for, e.g. r_mag=19; repeatable.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="SURVEY:ID", help="Ask for what the weights know and that galaxy has.")
+    ] = None,
+    concept: Annotated[Path | None, typer.Option(metavar="FILE", help="Ask for what `concept` has learnt.")] = None,
+    guidance: Annotated[float, typer.Option(help="Above 1: closer to what is asked, and less varied.")] = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Draw N galaxies that no telescope has seen into a new SURVEY."""
-    with job(as_json) as progress:
+    """Draw N galaxies that no telescope has seen into a new SURVEY; of weights that can be asked, for what they are."""
+    asked = pairs(label, "--label", "r_mag=19")
+    with job(as_json) as progress, catch_warnings(record=True) as warned:
+        simplefilter("always")
         chosen = None if sampler is None else sampler.value
-        made = sl.simulate(survey, with_, n, steps=steps, seed=seed, sampler=chosen, progress=progress)
-        remarks = (f"drawn by {Path(with_).name}", f"seed {seed}")
-        finish(sentence(made, *remarks), {**describe(made), "with": with_, "seed": seed}, as_json)
+        made = sl.simulate(
+            survey, with_, n, steps=steps, seed=seed, sampler=chosen, labels=asked, like=like, concept=concept,
+            guidance=guidance, progress=progress,
+        )  # fmt: skip
+        for one in warned:
+            typer.echo(f"warning: {one.message}", err=True)
+        remarks = (
+            f"drawn by {Path(with_).name}",
+            f"seed {seed}",
+            *(f"{name} = {value}" for name, value in asked.items()),
+        )
+        summary = {**describe(made), "with": with_, "seed": seed, "asked": asked, "guidance": guidance}
+        summary |= {"like": like, "concept": concept, "notes": list(made.info.notes[2:])}
+        finish(sentence(made, *remarks), summary, as_json)
+
+
+def concept(
+    survey: SurveyArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .json.")],
+    with_: WithOption,
+    example: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="A galaxy that shows what is meant; repeatable.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(metavar="SQL", help="Or all that pass a filter of the survey.")] = None,
+    steps: Annotated[int, typer.Option(help="Of learning.")] = 300,
+    seed: SeedOption = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn what a few galaxies of SURVEY have in common, as a vector to ask for: simulate --concept OUT."""
+    with job(as_json) as progress:
+        ids = list(example or [])
+        if where is not None:
+            ids += sl.open(survey).table(["object_id"], where)["object_id"].to_pylist()
+        made = sl.concept(survey, ids, with_, out, steps=steps, seed=seed, progress=progress)
+        gained = f"what is left of their noise {made.error:.4g}, with nothing said {made.plain:.4g}"
+        summary = {"concept": str(out), "examples": made.examples, "error": made.error, "plain": made.plain}
+        finish(f"{out}: learnt from {made.examples} galaxies; {gained}", summary, as_json)
 
 
 def inpaint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyloom.cli.console import app
 from skyloom.cli.expectations import complete
-from skyloom.cli.galaxies import field, inpaint, score, simulate, transfer
+from skyloom.cli.galaxies import concept, field, inpaint, score, simulate, transfer
 from skyloom.cli.looks import classify
 from skyloom.cli.networks import embed, profile, train
 from skyloom.cli.pages import report, tour
@@ -13,8 +13,8 @@ from skyloom.cli.searches import anomalies, search
 from skyloom.cli.surveys import export, ingest, mock
 
 VERBS = (  # as help lists them
-    ingest, mock, export, profile, train, embed, search, anomalies, simulate, inpaint, transfer, field, classify,
-    complete, scale, score, report, tour,
+    ingest, mock, export, profile, train, embed, search, anomalies, simulate, concept, inpaint, transfer, field,
+    classify, complete, scale, score, report, tour,
 )  # fmt: skip
 
 for verb in VERBS:

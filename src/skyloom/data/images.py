@@ -123,12 +123,14 @@ def image_batches(
     shift: float,
     seed: int,
     labels: Float[Tensor, "n l"] | None = None,
+    angles: Sequence[int] = (),
     start: int = 0,
 ) -> Iterator[ImageBatch]:
     """For ever: `batch` images, each under one of the 8 symmetries and moved by up to `shift` pixels along each axis.
 
     Every image comes once per epoch. Batch k depends on the set, the arguments and k alone.
     scaled : from flux to what the network sees
+    angles : places among the labels of cos 2θ, sin 2θ behind it, of position angles θ, which turn with the image
     """
     for step in count(start):
         draw = np.random.default_rng([seed, 4, step])
@@ -145,7 +147,7 @@ def image_batches(
         yield ImageBatch(
             torch.stack([_turned(plane, int(k)) for plane, k in zip(scaled(flux), turns, strict=True)]),
             torch.stack([_turned(plane, int(k)) for plane, k in zip(good, turns, strict=True)]),
-            None if labels is None else labels[rows],
+            None if labels is None else _labels_turned(labels[rows], angles, turns),
         )
 
 
@@ -157,6 +159,17 @@ def shuffled(seed: int, epoch: int, n: int) -> Int[np.ndarray, "n"]:
 
 def _turned(planes: Float[Tensor, "c h w"], k: int) -> Float[Tensor, "c h w"]:
     return torch.from_numpy(np.ascontiguousarray(turn(planes.numpy(), k)))
+
+
+def _labels_turned(labels: Float[Tensor, "b l"], angles: Sequence[int], turns: np.ndarray) -> Float[Tensor, "b l"]:
+    """Position angles after a symmetry each (`sky.grid.turn_pa`); the other labels as they are."""
+    mirrored = torch.from_numpy(np.where(turns >= 4, -1.0, 1.0)).to(labels)
+    quarter = torch.from_numpy(np.where(turns % 2, -1.0, 1.0)).to(labels)
+    labels = labels.clone()
+    for first in angles:
+        labels[:, first] *= quarter
+        labels[:, first + 1] *= quarter * mirrored
+    return labels
 
 
 def moved(flux: Float[Tensor, "b c h w"], by: Float[Tensor, "b 2"]) -> Float[Tensor, "b c h w"]:

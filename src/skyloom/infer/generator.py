@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.data.conditions import Condition, conditions_from
 from skyloom.data.cutout import Cutout, SurveyInfo
 from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed
@@ -38,6 +39,7 @@ class Generator:
     spread : σ of the sky's pixels, scaled, as the network assumes it; 0 if it assumes nothing
     times : steps of the published diffusion, 0 for networks that take any noise level
     multiple : images must be a multiple of so many pixels along each axis
+    conditions : what its galaxies can be asked by; none if it was told nothing
     """
 
     name: str
@@ -52,6 +54,7 @@ class Generator:
     times: int
     multiple: int
     on: Callable[[str], nn.Module]
+    conditions: tuple[Condition, ...] = ()
 
     def denoiser(self, device: str = "cpu") -> Call:
         """(x, sigma) to the mean of the clean images, scaled; x = clean + sigma · noise."""
@@ -60,7 +63,7 @@ class Generator:
 
     def cutout(
         self, object_id: str, flux: Float[np.ndarray, "c h w"], *, tile: str, ra: float | None = None,
-        dec: float | None = None,
+        dec: float | None = None, columns: Mapping[str, Any] | None = None,
     ) -> Cutout:  # fmt: skip
         """A galaxy that was made, as a survey holds it: with the noise learnt from, and sky 0."""
         noise = np.array(self.noise, np.float32)
@@ -68,7 +71,7 @@ class Generator:
         return Cutout(
             object_id, np.ascontiguousarray(flux, np.float32),
             np.ascontiguousarray(np.broadcast_to(ivar[:, None, None], flux.shape)),
-            ra=ra, dec=dec, tile=tile, sky=np.zeros_like(noise), sky_rms=noise,
+            ra=ra, dec=dec, tile=tile, sky=np.zeros_like(noise), sky_rms=noise, columns=dict(columns or {}),
         )  # fmt: skip
 
 
@@ -115,6 +118,7 @@ def generator_of(name: str | Path | Generator, *, denoises: bool = True) -> Gene
         run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), tuple(facts["light"]),
         scaling_of(facts["scaling"]), tuple(facts["sigmas"]), net.config.spread if isinstance(net, Denoiser) else 0.0,
         facts.get("times", 0), net.config.multiple, placed(net),
+        conditions_from(facts.get("labels")),
     )  # fmt: skip
 
 
@@ -128,8 +132,8 @@ def _net(run: Run, facts: dict[str, Any], info: SurveyInfo) -> Any:
         return run.load(Variational(VariationalConfig(**{**settings, "side": info.shape[0]})))
     if run.record["recipe"] == "astroddpm":
         return run.load(AstroDDPM(AstroDDPMConfig(**settings)))
-    labels = facts.get("labels") or {"names": []}
-    return run.load(Denoiser(DenoiserConfig(**{**settings, "conditions": len(labels["names"])})))
+    told = sum(one.width for one in conditions_from(facts.get("labels")))
+    return run.load(Denoiser(DenoiserConfig(**{**settings, "conditions": told})))
 
 
 def generators() -> list[str]:

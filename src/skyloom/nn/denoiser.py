@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.nn.preserving import Conv, Waves, blend, side_by_side, silu, unit_vectors
+from skyloom.nn.sketch import SHAPES, sketch
 from skyloom.nn.starlets import noise_in, starlets
 
 RESIDUAL = 0.3  # share of a block's new light in the sum
@@ -39,6 +40,11 @@ class DenoiserConfig:
     reach: int = 3
 
     @property
+    def embedding(self) -> int:
+        """Numbers in which the network hears of the noise, and of the galaxy."""
+        return 4 * self.widths[0]
+
+    @property
     def multiple(self) -> int:
         """Images must be a multiple of so many pixels along each axis."""
         return self.patch * 2 ** (len(self.widths) - 1)
@@ -53,6 +59,11 @@ class Denoiser(nn.Module):
     denoiser of a sky is whose pixels are correlated (Wiener 1949); and the network says, pixel by pixel, how much of
     each band's details of 1, 2 and 4 pixels is noise (wavelet shrinkage, as astronomers do it: Starck & Murtagh 1994).
     By convolutions alone it learns late that the light of a galaxy is smoother than the sky (docs/LOG.md).
+    What is said about a galaxy passes through a small network and is added to what is said about the noise. The same
+    words draw a sketch of the galaxy in the middle (`nn.sketch`), which the network is shown and which is added to its
+    answer: in noise in which nothing can be seen, that is the whole answer, and scales of channels alone learn it too
+    slowly (docs/LOG.md). All of this begins with gains of nought: before training, and where weights that knew of no
+    conditions are loaded, nothing is heard.
     """
 
     detail: Tensor
@@ -61,9 +72,12 @@ class Denoiser(nn.Module):
         super().__init__()
         self.config = config
         widths, depth = config.widths, config.channels * config.patch**2
-        embedding = 4 * widths[0]
+        embedding = config.embedding
         self.noise = nn.Sequential(Waves(widths[0]), Conv(widths[0], embedding))
-        self.label = Conv(config.conditions + 1, embedding) if config.conditions else None
+        self.label = Told(config.conditions, embedding) if config.conditions else None
+        if config.conditions:
+            self.drawing = nn.Parameter(torch.zeros(embedding, config.channels * SHAPES))
+            self.shown, self.showing = Conv(depth, widths[0], 3), nn.Parameter(torch.zeros(()))
         self.enter = Conv(depth + 1, widths[0], 3)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         kept, width = [], widths[0]
@@ -93,31 +107,32 @@ class Denoiser(nn.Module):
         return self.config.heads if scale == len(self.config.widths) - 1 else 0
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"], labels: Float[Tensor, "b l"] | None = None
-    ) -> Float[Tensor, "b c h w"]:
-        """sigma : one for all, or one each; labels : standardised, NaN where nothing is said"""
+        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, "*b"], labels: Float[Tensor, "b l"] | None = None,
+        heard: Float[Tensor, "b e"] | None = None,
+    ) -> Float[Tensor, "b c h w"]:  # fmt: skip
+        """sigma : one for all, or one each; labels : standardised, NaN where nothing is said
+
+        heard : added to what the network hears, as conditions are (`infer.concept`)
+        """
         spread = self.config.spread
         level = sigma.to(x.dtype).expand(len(x)).view(-1, 1, 1, 1)
         total = (level**2 + spread**2).sqrt()
-        inner = self._inner(x / total, level / total, (level.flatten() / spread).log() / 4, labels)
+        inner = self._inner(x / total, level / total, (level.flatten() / spread).log() / 4, labels, heard)
         return x * (spread / total) ** 2 + inner * (level * spread / total)
 
     def log_variance(self, sigma: Float[Tensor, "b"]) -> Float[Tensor, "b"]:
         """ln of the expected loss at a noise level. Karras et al. 2024, Eq. 21"""
         return self.doubt((sigma / self.config.spread).log() / 4)[:, 0]
 
-    def _inner(self, x: Tensor, level: Tensor, noise: Tensor, labels: Tensor | None) -> Tensor:
+    def _inner(self, x: Tensor, level: Tensor, noise: Tensor, labels: Tensor | None, heard: Tensor | None) -> Tensor:
         """level : of the noise in x"""
-        about = self.noise(noise)
-        if self.label is not None:
-            said = torch.zeros(len(x), self.config.conditions) if labels is None else labels
-            known = torch.cat([said.nan_to_num(0.0), torch.ones(len(x), 1)], 1).to(x)
-            about = blend(about, self.label(known), 0.5)
-        about = silu(about)
+        about, drawn = self._heard(x, self.noise(noise), labels, heard)
         filtered, details = self._filtered(x, about), self._details(x, level)
         x = F.pixel_unshuffle(x, self.config.patch)
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1).contiguous(memory_format=torch.channels_last)
         x = self.enter(x)
+        if drawn is not None:
+            x = x + self.shown(F.pixel_unshuffle(torch.asinh(drawn), self.config.patch), self.showing)
         kept = []
         for block in self.down:
             x = block(x, about)
@@ -128,7 +143,22 @@ class Denoiser(nn.Module):
         shares = F.interpolate(self.shares(x), scale_factor=self.config.patch, mode="bilinear")
         shares = (shares * self.weighed[:, None, None]).unflatten(1, (2, SCALES, -1))
         noise = (shares * details).sum((1, 2))
-        return F.pixel_shuffle(self.leave(x, self.gain), self.config.patch) + filtered + noise
+        seen = F.pixel_shuffle(self.leave(x, self.gain), self.config.patch) + filtered + noise
+        return seen if drawn is None else seen + drawn
+
+    def _heard(
+        self, x: Tensor, noise: Float[Tensor, "b e"], labels: Tensor | None, heard: Tensor | None
+    ) -> tuple[Float[Tensor, "b e"], Tensor | None]:
+        """What every block is told, and the sketch; None where the network knows no conditions."""
+        if self.label is None:
+            return silu(noise if heard is None else noise + heard), None
+        said = self.label(x.new_full((len(x), self.config.conditions), torch.nan) if labels is None else labels.to(x))
+        spoken = blend(noise, said, 0.5)
+        about = noise + self.label.heard * said
+        if heard is not None:
+            spoken, about = spoken + heard, about + heard
+        weights = silu(spoken) @ self.drawing / self.config.embedding**0.5
+        return silu(about), sketch(weights, self.config.channels, *x.shape[-2:])
 
     def _details(self, x: Float[Tensor, "b c h w"], level: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b 2 s c h w"]:
         """Starlets of each band, and of the mean of all, in units of their noise, and cut where they cannot be that."""
@@ -146,6 +176,24 @@ class Denoiser(nn.Module):
         kernels = (about @ self.filters / about.shape[1]).view(-1, 1, side, side)
         planes = x.reshape(1, -1, *x.shape[-2:])
         return F.conv2d(planes, kernels, padding=self.config.reach, groups=len(kernels)).view(x.shape)
+
+
+class Told(nn.Module):
+    """What is said about a galaxy, in the numbers in which its noise is spoken of; nothing said is not the mean said.
+
+    labels : standardised, NaN where nothing is said; `heard` : how much of it the blocks listen to
+    """
+
+    def __init__(self, conditions: int, embedding: int):
+        super().__init__()
+        self.hear, self.think = Conv(2 * conditions + 1, embedding), Conv(embedding, embedding)
+        self.heard = nn.Parameter(torch.zeros(embedding))
+
+    def forward(self, labels: Float[Tensor, "b l"]) -> Float[Tensor, "b e"]:
+        known = labels.isfinite()
+        numbers = torch.where(known, labels, 0.0)
+        said = torch.cat([numbers, known.to(labels), torch.ones_like(labels[:, :1])], 1)
+        return self.think(silu(self.hear(said)))
 
 
 class Block(nn.Module):

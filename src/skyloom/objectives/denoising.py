@@ -20,7 +20,9 @@ class Denoising:
     """Mean weighted squared error over log-normally drawn noise levels, each divided by what is expected of its level.
 
     net : (x, sigma, labels) to the clean image, with `log_variance(sigma)`
-    log_sigma_mean, log_sigma_std : of ln σ, of scaled images; spread : their rms; silent : share without labels
+    log_sigma_mean, log_sigma_std : of ln σ, of scaled images; spread : their rms
+    silent : share of the galaxies of which nothing is said; hushed : share of the others of which part is said, so that
+        any of the conditions can be asked for alone; widths : numbers of each condition, which are said together
     loss : "l2"; or "l1", whose aim is each pixel's median, to see what that does (docs/flux-puzzle.md)
     Source: Karras et al. 2022, arXiv:2206.00364, Table 1 and Eq. 2; the uncertainty Karras et al. 2024,
     arXiv:2312.02696, Eq. 21.
@@ -34,13 +36,15 @@ class Denoising:
     spread: float
     emphasis: float = 0.0
     silent: float = 0.1
+    hushed: float = 0.5
+    widths: tuple[int, ...] = ()
     loss: Loss = "l2"
 
     def __call__(self, net: Any, batch: ImageBatch, rng: torch.Generator) -> dict[str, Tensor]:
         clean = batch.images
         sigma = (self.log_sigma_mean + self.log_sigma_std * _normal((len(clean),), rng)).exp().to(clean.device)
         level = sigma[:, None, None, None]
-        labels = None if batch.labels is None else silenced(batch.labels, self.silent, rng)
+        labels = None if batch.labels is None else silenced(batch.labels, self.silent, self.hushed, self.widths, rng)
         noisy = clean + level * _normal(clean.shape, rng).to(clean.device)
         miss = net(noisy, sigma, labels) - clean
         say = batch.good * self.say(noisy, level)
@@ -62,23 +66,33 @@ class Denoising:
         return 1 + self.emphasis * light.clamp_min(0).square()
 
     def error_at(
-        self, net: Any, clean: Float[Tensor, "b c h w"], sigma: float, rng: torch.Generator
-    ) -> Float[Tensor, "b"]:
+        self, net: Any, clean: Float[Tensor, "b c h w"], sigma: float, rng: torch.Generator,
+        labels: Float[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "b"]:  # fmt: skip
         """Weighted error of every image at one noise level: what runs are compared by."""
         noise = _normal(clean.shape, rng).to(clean.device)
         level = torch.full((len(clean),), sigma, device=clean.device)
         noisy = clean + sigma * noise
         say = self.say(noisy, level.view(-1, 1, 1, 1)).expand_as(clean)
-        return self._error(net(noisy, level) - clean, say, level)
+        return self._error(net(noisy, level, labels) - clean, say, level)
 
 
-def silenced(labels: Float[Tensor, "b l"], part: float, rng: torch.Generator) -> Float[Tensor, "b l"]:
-    """Labels with NaN, which says nothing, in all the labels of a share of the galaxies.
+def silenced(
+    labels: Float[Tensor, "b l"], silent: float, hushed: float, widths: tuple[int, ...], rng: torch.Generator
+) -> Float[Tensor, "b l"]:
+    """Labels with NaN, which says nothing, in all that is told of some galaxies, and in part of it of others.
 
-    Source: Ho & Salimans 2022, arXiv:2207.12598, Algorithm 1.
+    silent, hushed, widths : as in `Denoising`; without widths every number is a condition of its own. A hushed galaxy
+        loses each condition with a chance that is drawn evenly between 0 and 1 for it: one condition alone, and all but
+        one, come as often as any number between.
+    Source: Ho & Salimans 2022, arXiv:2207.12598, Algorithm 1. We differ: they have one condition, and no `hushed`.
     """
-    dropped = torch.rand(len(labels), generator=rng) < part
-    return labels.masked_fill(dropped[:, None].to(labels.device), math.nan)
+    widths = widths or (1,) * labels.shape[1]
+    none, some = (torch.rand(len(labels), 1, generator=rng) < part for part in (silent, hushed))
+    chance = torch.rand(len(labels), 1, generator=rng)
+    lost = none | (some & (torch.rand(len(labels), len(widths), generator=rng) < chance))
+    lost = lost.repeat_interleave(torch.tensor(widths), 1)
+    return labels.masked_fill(lost.to(labels.device), math.nan)
 
 
 def _normal(shape: tuple[int, ...] | torch.Size, rng: torch.Generator) -> Tensor:

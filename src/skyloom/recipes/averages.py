@@ -60,10 +60,12 @@ def best_average(run: Path, into: nn.Module, judge: Callable[[nn.Module], float]
     steps, numbers = zip(*(map(int, file.stem.split("-")) for file in files), strict=True)
     exponents = [exponent_of(FOLLOWED[number]) for number in numbers]
     stored = [load_file(file) for file in files]
+    constants = [name for name, _ in into.named_buffers() if name in stored[-1]]
     found: dict[float, tuple[float, dict[str, Tensor]]] = {}
     for width in WIDTHS:
         share = weights_of(steps, exponents, max(steps), exponent_of(width))
         mixed = {name: _mixed([part[name] for part in stored], share) for name in stored[0]}
+        mixed |= {name: stored[-1][name] for name in constants}  # shares need not sum to 1, and those are no weights
         into.load_state_dict(mixed)
         found[width] = (judge(into), mixed)
     best = min(found, key=lambda width: found[width][0])

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skyloom.data.conditions import Condition, Wish, learnt_conditions, values_of
 from skyloom.data.cutout import SurveyInfo
 from skyloom.data.images import ImageBatch, ImageSet, image_batches, read_images
 from skyloom.data.store import Survey
@@ -38,24 +39,23 @@ class Sample:
     shift: float = 0.0
 
 
-def require_images(recipe: Sample, survey: Survey, labels: Sequence[str] = ()) -> None:
-    """RequestError, before any long work, if a survey lacks the bands, the labels, or any image that is asked for."""
+def require_images(recipe: Sample, survey: Survey) -> None:
+    """RequestError, before any long work, if a survey lacks the bands, or any image that is asked for."""
     for band in recipe.bands:
         survey.info.index(band)
-    numbers = survey.table(["object_id", *labels], recipe.where or None)
-    if not len(numbers):
+    if not len(survey.table(["object_id"], recipe.where or None)):
         raise RequestError(f"{survey.path.name} has no object where {recipe.where!r}; ask for others")
 
 
 class Images(NamedTuple):
-    """One set of a survey's images, and its labels as they are stored, NaN where there are none."""
+    """One set of a survey's images, and the values of every condition in its own unit, NaN where there are none."""
 
     images: ImageSet
-    labels: Float[np.ndarray, "n l"]
+    values: list[Float[np.ndarray, "n k"]]
 
 
-def read_side(recipe: Sample, school: School, sides: Sequence[str], labels: Sequence[str] = ()) -> list[Images]:
-    """The images of every survey that lie on these sides of its split and pass the filter, with columns as labels."""
+def read_side(recipe: Sample, school: School, sides: Sequence[str], wishes: Sequence[Wish] = ()) -> list[Images]:
+    """The images of every survey on these sides of its split that pass the filter, and what is wished of them."""
     found = []
     for survey, split in zip(school.surveys, school.splits, strict=True):
         passing = set(survey.table(["object_id"], recipe.where or None)["object_id"].to_pylist())
@@ -65,9 +65,8 @@ def read_side(recipe: Sample, school: School, sides: Sequence[str], labels: Sequ
         images = read_images(
             survey, ids, bands=recipe.bands, bin=recipe.bin, size=recipe.crop, progress=school.progress
         )
-        table = survey.table(["object_id", *labels]).take(survey.rows_of(images.ids))
-        columns = [table[name].to_numpy(zero_copy_only=False).astype(float) for name in labels]
-        found.append(Images(images, np.stack(columns, 1) if columns else np.empty((len(images), 0))))
+        rows = survey.rows_of(images.ids)
+        found.append(Images(images, [values_of(survey, wish, rows) for wish in wishes]))
     return found
 
 
@@ -91,35 +90,46 @@ def require_alike(sets: Sequence[Images], bands: int, multiple: int) -> None:
 
 def batches_of(
     sets: Sequence[Images], scaling: Asinh | MinMax, batch: int, *, shift: float, seed: int, start: int,
-    standard: dict[str, Any] | None = None,
+    conditions: Sequence[Condition] = (),
 ) -> Iterator[ImageBatch]:  # fmt: skip
-    """Batches of each survey in turn. standard : mean and std of the labels"""
+    """Batches of each survey in turn, with their conditions as labels"""
     streams = []
     for number, one in enumerate(sets):
-        labels = None
-        if standard is not None:
-            labels = torch.from_numpy((one.labels - standard["mean"]) / standard["std"]).float()
+        labels = told_of(one, conditions) if conditions else None
         first = (start - number + len(sets) - 1) // len(sets)
         streams.append(
             image_batches(
-                one.images, scaling.scaled, batch, shift=shift, seed=seed + number, labels=labels, start=first
+                one.images,
+                scaling.scaled,
+                batch,
+                shift=shift,
+                seed=seed + number,
+                labels=labels,
+                angles=angles_of(conditions),
+                start=first,
             )
         )
     return (next(streams[step % len(sets)]) for step in count(start))
 
 
-def standard_of(sets: Sequence[Images], names: Sequence[str]) -> dict[str, Any] | None:
-    """Mean, standard deviation and range of every label over the training set; None without labels."""
-    if not names:
-        return None
-    values = np.concatenate([one.labels for one in sets])
-    return {
-        "names": list(names),
-        "mean": np.nanmean(values, 0).tolist(),
-        "std": (np.nanstd(values, 0) + 1e-12).tolist(),
-        "low": np.nanmin(values, 0).tolist(),
-        "high": np.nanmax(values, 0).tolist(),
-    }
+def conditions_of(wishes: Sequence[Wish], sets: Sequence[Images]) -> tuple[Condition, ...]:
+    """What is to be told, with its mean, spread and range over the training set; none without wishes."""
+    widest = [max(one.values[k].shape[1] for one in sets) for k in range(len(wishes))]
+    if any(one.values[k].shape[1] != widest[k] for one in sets for k in range(len(wishes))):
+        raise RecipeError("surveys whose lists have other lengths at once; train on one of them, or leave lists out")
+    return learnt_conditions(wishes, [np.concatenate([one.values[k] for one in sets]) for k in range(len(wishes))])
+
+
+def told_of(images: Images, conditions: Sequence[Condition]) -> Float[Tensor, "n l"]:
+    """What the network is told of every image."""
+    told = [condition.told(values) for condition, values in zip(conditions, images.values, strict=True)]
+    return torch.from_numpy(np.concatenate(told, 1)).float()
+
+
+def angles_of(conditions: Sequence[Condition]) -> list[int]:
+    """Places of the first of an angle's two numbers."""
+    starts = np.cumsum([0, *(one.width for one in conditions)])
+    return [int(start) for start, one in zip(starts, conditions, strict=False) if one.kind == "angle"]
 
 
 def noise_of(sets: Sequence[Images]) -> tuple[float, ...]:
@@ -154,4 +164,13 @@ def generator_facts(
 @torch.no_grad()
 def some(sets: Sequence[Images], scaling: Asinh | MinMax) -> Float[Tensor, "n c h w"]:
     """A few scaled images of each survey, the same each time."""
-    return torch.cat([scaling.scaled(one.images.flux[:: max(1, len(one.images) // JUDGED)][:JUDGED]) for one in sets])
+    return torch.cat([scaling.scaled(one.images.flux[_few(one)]) for one in sets])
+
+
+def some_told(sets: Sequence[Images], conditions: Sequence[Condition]) -> Float[Tensor, "n l"] | None:
+    """What is told of the images of `some`; None without conditions."""
+    return torch.cat([told_of(one, conditions)[_few(one)] for one in sets]) if conditions else None
+
+
+def _few(one: Images) -> list[int]:
+    return list(range(0, len(one.images), max(1, len(one.images) // JUDGED)))[:JUDGED]
