@@ -30,13 +30,14 @@ USUAL = {"batch": "64", "depth": "3", "others": "1", "warm": "50"}
 
 
 def with_few_labels(survey: store.Survey, learnt: list[str]) -> store.Survey:
-    """The survey with a column for each share: redshifts of so many of the objects that are learnt from."""
+    """The survey with a column for each share: redshifts of so many of the objects that are learnt from, and of all
+    others."""
     order = np.random.default_rng(0).permutation(learnt)
     columns: dict[str, list] = {"object_id": survey.table(["object_id"])["object_id"].to_pylist()}
     known = dict(zip(columns["object_id"], survey.table(["redshift"])["redshift"].to_pylist(), strict=True))
     for share in SHARES:
-        some = set(order[: round(share * len(order))])
-        columns[label(share)] = [known[name] if name in some else None for name in columns["object_id"]]
+        without = set(order[round(share * len(order)) :])
+        columns[label(share)] = [None if name in without else known[name] for name in columns["object_id"]]
     return survey.add_columns(pa.table(columns))
 
 

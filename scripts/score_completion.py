@@ -150,10 +150,12 @@ def halves(reader: Reader, survey: store.Survey, unseen: list[str]) -> Row:
     name, side = source.names[1], facts.tokeniser.side
     ours, others, group = [], {"half turned about the middle": [], "blank sky": []}, []
     for rows in np.array_split(np.arange(len(source)), max(1, len(source) // 64)):
-        tokens = source.batch(rows)[name]
+        batch = source.batch(rows)
+        light, tokens = (batch[one] for one in source.names)
         right = tokens.places[..., 1] > 0
+        hidden = {source.names[0]: torch.ones_like(light.present), name: right}
         with torch.inference_mode():
-            said = reader.net.filled({name: tokens}, {name: right})[name].expected
+            said = reader.net.filled({source.names[0]: light, name: tokens}, hidden)[name].expected
         truth, drawn = (
             from_patches(part, facts.patch, side, side, facts.order).numpy() for part in (tokens.values, said)
         )

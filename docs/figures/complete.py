@@ -39,10 +39,12 @@ def halves(reader: Reader, mocks, ids) -> list[np.ndarray]:
     read = read_objects(mocks, ids, bands=facts.info.band_names, bin=facts.bin, crop=facts.info.shape[0])
     source = source_of(read, reader.vocabulary, 2)
     name, side = source.names[1], facts.tokeniser.side
-    tokens = source.batch(np.arange(len(source)))[name]
+    batch = source.batch(np.arange(len(source)))
+    light, tokens = (batch[one] for one in source.names)
     right = tokens.places[..., 1] > 0
+    hidden = {source.names[0]: torch.ones_like(light.present), name: right}
     with torch.inference_mode():
-        said = reader.net.filled({name: tokens}, {name: right})[name].expected
+        said = reader.net.filled({source.names[0]: light, name: tokens}, hidden)[name].expected
     left = torch.where(right[..., None], torch.nan, tokens.values)
     both = torch.where(right[..., None], said, tokens.values)
     parts = [from_patches(part, facts.patch, side, side, facts.order).numpy() for part in (tokens.values, left, both)]

@@ -34,7 +34,7 @@ def test_one_network_learns_images_numbers_and_light_curves(galaxies, curves, tm
     assert facts["n_parameters"] == sum(weight.numel() for weight in SkyGPT(config).parameters())
     made = sl.embed(galaxies, with_=run.path)
     vectors = np.array(made.survey.table([made.column])[made.column].to_pylist())
-    assert vectors.shape == (len(galaxies), config.width) and np.isfinite(vectors).all()
+    assert vectors.shape == (len(galaxies), 2 * config.width) and np.isfinite(vectors).all()
     table = sl.complete(galaxies, with_=run.path)
     assert table.column_names[:3] == ["object_id", "mag", "mag_q05"] and "colour_q95" in table.column_names
     low, middle, high = (table[name].to_numpy() for name in ("mag_q16", "mag", "mag_q84"))

@@ -187,12 +187,17 @@ class SkyGPT(nn.Module):
         x, mask = self._around(batch, hidden)
         return self._said(batch, self.norm(self._through(x, False, mask, self.config.depth)))
 
-    def vectors(self, batch: TokenBatch) -> Float[Tensor, "b d"]:
-        """The mean over an object's tokens, all of which see each other, after `looked_at` layers."""
+    def vectors(self, batch: TokenBatch) -> Float[Tensor, "b kd"]:
+        """The mean over an object's tokens of each kind, side by side, all of which see each other, after `looked_at`
+        layers."""
         x, mask = self._around(batch, {})
-        present = torch.cat([tokens.present for tokens in batch.values()], 1)[..., None].to(x.dtype)
         seen = self._through(x, False, mask, self.config.looked_at)
-        return self.norm((seen * present).sum(1) / present.sum(1).clamp(min=1))
+        means = []
+        parts = seen.split([tokens.values.shape[1] for tokens in batch.values()], 1)
+        for part, tokens in zip(parts, batch.values(), strict=True):
+            present = tokens.present[..., None].to(part.dtype)
+            means.append(self.norm((part * present).sum(1) / present.sum(1).clamp(min=1)))
+        return torch.cat(means, 1)
 
     def _inputs(self, batch: TokenBatch) -> tuple[Float[Tensor, "b t d"], Bool[Tensor, "b t"]]:
         """Begin and all tokens but the last, each with the place of the one after it."""

@@ -318,7 +318,7 @@ def encoder_facts(vocabulary: Vocabulary, config: SkyGPTConfig, sources: Sequenc
         "noise": first.noise,
         "scaling": facts_of(first.scaling),
         "bin": first.bin,
-        "dimension": config.width,
+        "dimension": 2 * config.width,  # of light and of patches
         "some_bands": False,
         "images": sum(len(source) for source in sources if source.images is not None),
     }
