@@ -1,4 +1,4 @@
-"""The weights that can be asked, as they ship: what is asked for comes, and colour stays where it was when size moves."""
+"""The weights that can be asked, as they ship: brightness, colour and direction are as they were asked for."""
 
 import numpy as np
 import pytest
