@@ -1,6 +1,6 @@
 """Score weights that can be asked for galaxies: is what comes what was asked for, and what else moves?
 
-    python scripts/score_conditional.py RUN REAL [--n 400] [--pairs 64] [--guidance 1 2] [--band r] [--ship]
+    python scripts/score_conditional.py RUN REAL [--n 300] [--pairs 32] [--guidance 1 1.5] [--band r] [--ship]
         [--figures FOLDER]
 
 REAL : mocks that no training saw, with the columns that the weights were told of. What is asked for is what n of them
@@ -40,7 +40,7 @@ WORDS = {
     "r_mag": ("r magnitude", "mag"), "r_e": ("ln R_e", ""), "g_r": ("g − r", "mag"), "r_i": ("r − i", "mag"),
     "ellipticity": ("ellipticity", ""), "n": ("ln n, as concentration", "mag/2.5"), "e1": ("e₁", ""), "e2": ("e₂", ""),
 }  # fmt: skip
-GRID = {"r_mag": (18.5, 19.5, 20.5, 21.5, 22.5), "r_e": (0.4, 0.8, 1.6, 3.0)}
+GRID = {"r_mag": (18.5, 19.5, 20.5, 21.5, 22.5), "r_e": (0.5, 1.0, 2.0)}
 REST = {"g_r": 0.9, "r_i": 0.4, "ellipticity": 0.4, "pa": 30.0}
 
 
@@ -147,9 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
     parser.add_argument("real", type=Path)
-    parser.add_argument("--n", type=int, default=400)
-    parser.add_argument("--pairs", type=int, default=64)
-    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
+    parser.add_argument("--n", type=int, default=300)
+    parser.add_argument("--pairs", type=int, default=32)
+    parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5])
     parser.add_argument("--band", default="r")
     parser.add_argument("--ship", action="store_true")
     parser.add_argument("--figures", type=Path)

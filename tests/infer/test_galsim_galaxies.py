@@ -75,6 +75,17 @@ def test_flux_has_the_zero_point_that_is_asked_for(generator, galaxies):
         assert profile.flux == pytest.approx(galaxies[0][band].flux / 100, rel=1e-4)
 
 
+def test_flux_is_that_of_the_magnitude_and_colours_that_were_asked_for():
+    """A colour ties a band to its neighbour; a band that nothing was said of has the light that was painted."""
+    labels = {"r_mag": [20.0, 21.0], "g_r": 0.8}
+    made = sl.galsim_galaxies("galaxy-mock-conditional", 2, labels=labels, steps=2, zero_point=30.0)
+    for magnitude, galaxy in zip(labels["r_mag"], made, strict=True):
+        assert galaxy["r"].flux == pytest.approx(10 ** (0.4 * (30 - magnitude)), rel=1e-6)
+        assert galaxy["g"].flux == pytest.approx(10 ** (0.4 * (30 - magnitude - 0.8)), rel=1e-6)
+        assert stamp(galaxy["r"]).array.sum() == pytest.approx(galaxy["r"].flux, rel=5e-3)
+        assert galaxy["i"].flux != galaxy["r"].flux
+
+
 @pytest.fixture(scope="module")
 def pairs():
     """Mocks with noise and the same without, one galaxy in each and no sky level."""
