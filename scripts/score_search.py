@@ -53,7 +53,7 @@ def mocks(folder: Path, n: int) -> tuple[sl.Survey, sl.Survey]:
     if odd.exists():
         return sl.open(plain), sl.open(odd)
     there = folder / "sample.lance"
-    sample = sl.open(there) if there.exists() else sl.sample(there)
+    sample = sl.open(there) if there.exists() else sl.ingest("sample", there)
     raw = [replace(one, columns={**one.columns, **truth(one.columns)}) for one in drawn(n)]
     rng = np.random.default_rng(SEED)
     chosen = rng.choice(n, round(SHARE * n), replace=False).tolist()

@@ -51,6 +51,34 @@ def test_a_filter_says_who_is_looked_at(crowd):
     assert len(table) == 100 and set(FAR[:2]) <= set(table["object_id"].to_pylist()[:5])
 
 
+def test_objects_at_the_edge_are_passed_by_counted_and_shown_when_asked_for(tmp_path):
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(90, 5)).astype(np.float32) * (1 + 5 * (np.arange(90) < 40))[:, None] + 1
+    names = [f"g{number}" for number in range(90)]
+    ivar = np.ones((90, 2, 8, 8), np.float32)
+    ivar[:40:2, 0, :, :3] = 0  # every other odd one is cut by an edge
+    ivar[1, 1] = 0  # a band that is not there at all is no edge
+    cutouts = (sl.Cutout(name, np.ones_like(ivar[n]), ivar[n]) for n, name in enumerate(names))
+    survey = store.write(tmp_path / "s.lance", sl.SurveyInfo((sl.Band("g"), sl.Band("r")), (8, 8), 0.2), cutouts)
+    survey = keep_embeddings(survey, "one", "abc", names, vectors)
+    every = sl.anomalies(survey, 90, good=0)
+    assert len(every) == 90 and not every.schema.metadata[b"notes"]
+    assert {row["object_id"]: row["good"] for row in every.to_pylist()} == {
+        name: 0.625 if n < 40 and n % 2 == 0 else 1.0 for n, name in enumerate(names)
+    }
+    whole = [row["object_id"] for row in every.to_pylist() if row["good"] == 1]
+    for k in (1, 12, 90):
+        some = sl.anomalies(survey, k)
+        assert some["object_id"].to_pylist() == whole[:k] and some["rank"].to_pylist() == [*range(1, len(some) + 1)]
+        partly = every["object_id"].to_pylist().index(some["object_id"][-1].as_py()) + 1 - len(some)
+        assert (f"Left out: {partly} object".encode() in some.schema.metadata[b"notes"]) == (partly > 0)
+    assert len(sl.anomalies(survey)) == 70
+    with pytest.raises(RequestError, match="between 0 and 1"):
+        sl.anomalies(survey, good=90)
+    with pytest.raises(RequestError, match="100% good pixels in every band"):
+        sl.anomalies(survey, good=1, where="object_id IN ('g0', 'g2', 'g4')")
+
+
 def test_a_table_that_was_written_can_be_labelled_and_given_back(crowd, tmp_path):
     sl.anomalies(crowd, 10, out=tmp_path / "odd.ecsv")
     table = Table.read(tmp_path / "odd.ecsv")

@@ -32,12 +32,16 @@ class Panel(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """Groups of galaxies of one survey, each group on rows of its own. lead : what they are, one sentence each"""
+    """Groups of galaxies of one survey, each group on rows of its own.
+
+    lead : what they are, one sentence each; look : how they are coloured, None to take white from what is shown
+    """
 
     title: str
     lead: tuple[str, ...]
     groups: Sequence[Sequence[Panel]]
     info: SurveyInfo
+    look: Look | None = None
 
 
 def sheet_figure(sheet: Sheet, columns: int = COLUMNS) -> Figure:
@@ -70,7 +74,7 @@ def _cell(value: object) -> str:
 
 
 def _look(sheet: Sheet) -> Look:
-    return look_of([panel.cutout for group in sheet.groups for panel in group], sheet.info)
+    return sheet.look or look_of([panel.cutout for group in sheet.groups for panel in group], sheet.info)
 
 
 def _rows(sheet: Sheet, columns: int) -> list[int]:
