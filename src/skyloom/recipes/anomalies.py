@@ -67,10 +67,7 @@ def anomalies(
     none that is seen whole; CatalogueError for labels that cannot be used.
     """
     survey, paths = store.opened(survey), check_results(out)
-    if k < 1:
-        raise RequestError(f"k={k}: ask for at least one object")
-    if not 0 <= good <= 1:
-        raise RequestError(f"good={good}: a share of good pixels is between 0 and 1")
+    _require(k, good)
     positions = survey.table(["object_id", "ra", "dec"])
     require_positions(paths, positions)
     every = positions["object_id"].to_pylist()
@@ -100,6 +97,13 @@ def anomalies(
     ).cast(FIELDS).replace_schema_metadata(story)  # fmt: skip
     write_results(paths, rows, lambda: _sheet(survey, rows, kept.name))
     return rows
+
+
+def _require(k: int, good: float) -> None:
+    if k < 1:
+        raise RequestError(f"k={k}: ask for at least one object")
+    if not 0 <= good <= 1:
+        raise RequestError(f"good={good}: a share of good pixels is between 0 and 1")
 
 
 def _whole(
