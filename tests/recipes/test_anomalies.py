@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from astropy.table import Table
+from scipy.spatial.distance import pdist
 
 import skyloom as sl
 from skyloom.data import store
@@ -14,6 +15,7 @@ from skyloom.data.mocks.planted import KINDS, planted
 from skyloom.data.opinions import read_opinions
 from skyloom.data.tables import read_table
 from skyloom.errors import CatalogueError, RequestError
+from skyloom.report.maps import map_chapter
 
 FAR = ("g7", "g81", "g140")
 
@@ -174,3 +176,25 @@ def test_a_map_puts_what_is_alike_together(tmp_path):
     with pytest.raises(RequestError, match="a map needs more than 15"):
         sl.survey_map(survey, where="object_id = 'g1'")
     assert isinstance(table, pa.Table)
+
+
+def test_a_map_of_two_directions_keeps_distances_and_shows_what_it_can(tmp_path):
+    rng = np.random.default_rng(6)
+    plane = rng.normal(size=(60, 2)) * (0.05, 0.02)
+    vectors = np.concatenate([np.ones((60, 1)), plane, 1e-4 * rng.normal(size=(60, 5))], 1)
+    vectors = np.linalg.qr(rng.normal(size=(8, 8)))[0] @ vectors.T  # turned in space: the map must not care
+    pixels = rng.normal(size=(60, 1, 8, 8)).astype(np.float32)
+    pixels[:30, :, :, :3], ivar = 0, np.ones_like(pixels)
+    ivar[:30, :, :, :3] = 0
+    cutouts = (sl.Cutout(f"g{n}", pixels[n], ivar[n]) for n in range(60))
+    survey = store.write(tmp_path / "plane.lance", sl.SurveyInfo((sl.Band("r"),), (8, 8), 0.2), cutouts)
+    survey = keep_embeddings(survey, "one", "abc", [f"g{n}" for n in range(60)], vectors.T.astype(np.float32))
+    table = sl.survey_map(survey, by="directions")
+    found = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], 1)
+    np.testing.assert_allclose(pdist(found), pdist(plane), atol=0.01)
+    assert float(table.schema.metadata[b"share"]) > 0.99 and sl.survey_map(survey, by="directions").equals(table)
+    chapter = map_chapter(survey, table, ["Some words."], "A map", "map", cells=4)
+    jpeg, png = (chapter.body.count(f"data:image/{kind}") for kind in ("jpeg", "png"))
+    assert "<p>Some words.</p>" in chapter.body and png > 0 and 4 < jpeg + png <= 16  # transparent ones stay PNG
+    with pytest.raises(RequestError, match="umap or directions"):
+        sl.survey_map(survey, by="guess")

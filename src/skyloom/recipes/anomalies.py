@@ -95,7 +95,7 @@ def anomalies(
             **{name: values[order] for name, values in columns.items()}, "good": shares, COLUMN: [""] * len(order),
         }
     ).cast(FIELDS).replace_schema_metadata(story)  # fmt: skip
-    write_results(paths, rows, lambda: _sheet(survey, rows, kept.name))
+    write_results(paths, rows, lambda: odd_sheet(survey, rows))
     return rows
 
 
@@ -160,15 +160,17 @@ def _notes(given: dict[str, bool], ids: Sequence[str]) -> list[str]:
     return notes
 
 
-def _sheet(survey: store.Survey, rows: pa.Table, name: str) -> Sheet:
+def odd_sheet(survey: store.Survey, rows: pa.Table) -> Sheet:
+    """The oddest, in the order of the table that `anomalies` made; white is what is typical of the survey."""
     cutouts = survey.read(ids=rows["object_id"].to_pylist())
     panels = [
         Panel(cutout, str(row["rank"]), f"{row['score']:.3g}")
         for cutout, row in zip(cutouts, rows.to_pylist(), strict=True)
     ]
-    notes = [line for line in (rows.schema.metadata or {}).get(b"notes", b"").decode().split("\n") if line]
-    lead = (f"The oddest objects of {survey.path.name} by the embeddings of {name}, with their scores.", *notes)
+    story = {key.decode(): value.decode() for key, value in (rows.schema.metadata or {}).items()}
+    by = f"by the embeddings of {story['searched']}"
+    notes = [line for line in story["notes"].split("\n") if line]
+    lead = (f"The oddest objects of {survey.path.name} {by}, with their scores.", *notes)
     every = survey.table(["object_id"])["object_id"].to_pylist()
-    typical = survey.read(ids=every[:: -(-len(every) // TYPICAL)])
-    look = look_of(typical, survey.info)  # what defects show is no colour to call white
+    look = look_of(survey.read(ids=every[:: -(-len(every) // TYPICAL)]), survey.info)  # defects have no white
     return Sheet(f"Oddest of {survey.path.name}", lead, [panels], survey.info, look)
