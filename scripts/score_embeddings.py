@@ -27,8 +27,7 @@ from skyloom.data.destination import write_whole
 from skyloom.data.rings import SKIES, known_sky
 from skyloom.errors import SkyloomError
 from skyloom.infer.embed import Encoder, encoder_of
-from skyloom.metrics.features import random_features
-from skyloom.metrics.plain_features import measured_features, pixel_features
+from skyloom.metrics.plain_features import in_circles, middle_pixels, of_random_encoder
 from skyloom.metrics.probes import cross_probe, probe, recall_at_one
 from skyloom.recipes.lesson import splits_of
 from skyloom.sky.views import blurred, deepened_to, smoothed_noise, turned
@@ -65,13 +64,10 @@ def learnt(encoder: Encoder, info) -> Features:
 
 
 def plain(side: int) -> dict[str, Features]:
-    def in_rms(light, rms):
-        return (light / np.median(rms, 0)[:, None, None]).astype(np.float32)
-
     return {
-        "photometry": lambda light, good, rms: measured_features(in_rms(light, rms)),
-        "random": lambda light, good, rms: random_features(np.arcsinh(in_rms(light, rms))).astype(float),
-        "pixels": lambda light, good, rms: pixel_features(in_rms(light, rms), side),
+        "photometry": lambda light, good, rms: in_circles(light, np.median(rms, 0)),
+        "random": lambda light, good, rms: of_random_encoder(light, np.median(rms, 0)).astype(float),
+        "pixels": lambda light, good, rms: middle_pixels(light, np.median(rms, 0), side),
     }
 
 

@@ -96,10 +96,8 @@ def test_the_brightest_neighbour_within_reach_counts():
 
 def test_an_axis_is_named_after_what_goes_along_with_it_best():
     rng = np.random.default_rng(0)
-    rows = [
-        {"mag_r": rng.normal(), "mag_g": rng.normal(), "half_light_radius": r, "ellipticity": rng.normal(), "beside": r**2}
-        for r in rng.normal(size=40)
-    ]
+    names = ("mag_r", "mag_g", "half_light_radius", "ellipticity", "beside")
+    rows = [dict(zip(names, values.tolist(), strict=True)) for values in rng.normal(size=(40, 5))]
     rows[3]["half_light_radius"] = None
     values = np.array([-((row["half_light_radius"] or 0) ** 3) for row in rows])
     assert strongest(values, rows) == ("the half-light radius", pytest.approx(-1))
