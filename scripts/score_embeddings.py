@@ -63,11 +63,18 @@ def learnt(encoder: Encoder, info) -> Features:
     return features
 
 
-def plain(side: int) -> dict[str, Features]:
+def plain(side: int, bin: int) -> dict[str, Features]:
+    """What needs no training, on the pixels that an encoder sees. bin : of them averaged to one along each axis"""
+
+    def seen(light, rms):
+        n, c, h, w = light.shape
+        cut = light[..., : h // bin * bin, : w // bin * bin]
+        return cut.reshape(n, c, h // bin, bin, w // bin, bin).mean((3, 5)), np.median(rms, 0) / bin
+
     return {
-        "photometry": lambda light, good, rms: in_circles(light, np.median(rms, 0)),
-        "random": lambda light, good, rms: of_random_encoder(light, np.median(rms, 0)).astype(float),
-        "pixels": lambda light, good, rms: middle_pixels(light, np.median(rms, 0), side),
+        "photometry": lambda light, good, rms: in_circles(*seen(light, rms)),
+        "random": lambda light, good, rms: of_random_encoder(*seen(light, rms)).astype(float),
+        "pixels": lambda light, good, rms: middle_pixels(*seen(light, rms), side),
     }
 
 
@@ -219,7 +226,7 @@ def main() -> None:
         except SkyloomError as reason:
             raise SystemExit(f"{encoder.name}: {reason}") from reason
         features[encoder.name] = learnt(encoder, survey.info)
-    rows = table(galaxies, train, ~train, features | plain(PIXELS), asked.folds)
+    rows = table(galaxies, train, ~train, features | plain(PIXELS, encoders[0].bin), asked.folds)
     scores = {"survey": asked.survey.name, "where": asked.where, "rows": rows}
     print(markdown(rows))
     runs[0].write_facts("scores", scores)

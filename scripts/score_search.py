@@ -44,6 +44,7 @@ SHARE = 0.04  # of the mocks into which something is planted
 LOOK, ROUNDS = 25, 12  # objects looked at in a round, and rounds
 CANVAS = 256  # side of a sketch [pixel]
 KEPT = ("planted", "ring", "spiral", "edge_on", "pair")
+TRUE = ("true_mag_g", "true_mag_r", "true_r_e", "true_ellipticity", "true_n")  # for scripts/score_embeddings.py
 THIN = 0.7  # ellipticity from which a galaxy counts as seen from its edge
 
 
@@ -73,7 +74,9 @@ def brought(cutouts: list[Cutout], sample: sl.Survey, path: Path) -> sl.Survey:
         bare = store.write(Path(folder) / "raw.lance", info, (replace(one, columns={}) for one in cutouts))
         seen, _ = as_seen(bare, sample)
     kept = (
-        replace(one, columns={"planted": "", **{name: mock.columns[name] for name in mock.columns if name in KEPT}})
+        replace(
+            one, columns={"planted": "", **{name: mock.columns[name] for name in mock.columns if name in KEPT + TRUE}}
+        )
         for (one,), mock in zip(seen, cutouts, strict=True)
     )
     return store.write(path, replace(sample.info, source="mocks", notes=()), kept)
