@@ -74,12 +74,14 @@ def brought(cutouts: list[Cutout], sample: sl.Survey, path: Path) -> sl.Survey:
         bare = store.write(Path(folder) / "raw.lance", info, (replace(one, columns={}) for one in cutouts))
         seen, _ = as_seen(bare, sample)
     kept = (
-        replace(
-            one, columns={"planted": "", **{name: mock.columns[name] for name in mock.columns if name in KEPT + TRUE}}
-        )
+        replace(one, tile=one.object_id, columns={"planted": "", **_known(mock)})
         for (one,), mock in zip(seen, cutouts, strict=True)
     )
     return store.write(path, replace(sample.info, source="mocks", notes=()), kept)
+
+
+def _known(mock: Cutout) -> dict:
+    return {name: mock.columns[name] for name in mock.columns if name in KEPT + TRUE}
 
 
 def truth(columns) -> dict[str, bool]:
