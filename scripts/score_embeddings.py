@@ -27,8 +27,7 @@ from skyloom.data.destination import write_whole
 from skyloom.data.rings import SKIES, known_sky
 from skyloom.errors import SkyloomError
 from skyloom.infer.embed import Encoder, encoder_of
-from skyloom.metrics.features import random_features
-from skyloom.metrics.plain_features import measured_features, pixel_features
+from skyloom.metrics.plain_features import in_circles, middle_pixels, of_random_encoder
 from skyloom.metrics.probes import cross_probe, probe, recall_at_one
 from skyloom.recipes.lesson import splits_of
 from skyloom.sky.views import blurred, deepened_to, smoothed_noise, turned
@@ -64,14 +63,18 @@ def learnt(encoder: Encoder, info) -> Features:
     return features
 
 
-def plain(side: int) -> dict[str, Features]:
-    def in_rms(light, rms):
-        return (light / np.median(rms, 0)[:, None, None]).astype(np.float32)
+def plain(side: int, bin: int) -> dict[str, Features]:
+    """What needs no training, on the pixels that an encoder sees. bin : of them averaged to one along each axis"""
+
+    def seen(light, rms):
+        n, c, h, w = light.shape
+        cut = light[..., : h // bin * bin, : w // bin * bin]
+        return cut.reshape(n, c, h // bin, bin, w // bin, bin).mean((3, 5)), np.median(rms, 0) / bin
 
     return {
-        "photometry": lambda light, good, rms: measured_features(in_rms(light, rms)),
-        "random": lambda light, good, rms: random_features(np.arcsinh(in_rms(light, rms))).astype(float),
-        "pixels": lambda light, good, rms: pixel_features(in_rms(light, rms), side),
+        "photometry": lambda light, good, rms: in_circles(*seen(light, rms)),
+        "random": lambda light, good, rms: of_random_encoder(*seen(light, rms)).astype(float),
+        "pixels": lambda light, good, rms: middle_pixels(*seen(light, rms), side),
     }
 
 
@@ -223,7 +226,7 @@ def main() -> None:
         except SkyloomError as reason:
             raise SystemExit(f"{encoder.name}: {reason}") from reason
         features[encoder.name] = learnt(encoder, survey.info)
-    rows = table(galaxies, train, ~train, features | plain(PIXELS), asked.folds)
+    rows = table(galaxies, train, ~train, features | plain(PIXELS, encoders[0].bin), asked.folds)
     scores = {"survey": asked.survey.name, "where": asked.where, "rows": rows}
     print(markdown(rows))
     runs[0].write_facts("scores", scores)

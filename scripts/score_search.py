@@ -44,6 +44,7 @@ SHARE = 0.04  # of the mocks into which something is planted
 LOOK, ROUNDS = 25, 12  # objects looked at in a round, and rounds
 CANVAS = 256  # side of a sketch [pixel]
 KEPT = ("planted", "ring", "spiral", "edge_on", "pair")
+TRUE = ("true_mag_g", "true_mag_r", "true_r_e", "true_ellipticity", "true_n")  # for scripts/score_embeddings.py
 THIN = 0.7  # ellipticity from which a galaxy counts as seen from its edge
 
 
@@ -53,7 +54,7 @@ def mocks(folder: Path, n: int) -> tuple[sl.Survey, sl.Survey]:
     if odd.exists():
         return sl.open(plain), sl.open(odd)
     there = folder / "sample.lance"
-    sample = sl.open(there) if there.exists() else sl.sample(there)
+    sample = sl.open(there) if there.exists() else sl.ingest("sample", there)
     raw = [replace(one, columns={**one.columns, **truth(one.columns)}) for one in drawn(n)]
     rng = np.random.default_rng(SEED)
     chosen = rng.choice(n, round(SHARE * n), replace=False).tolist()
@@ -73,10 +74,14 @@ def brought(cutouts: list[Cutout], sample: sl.Survey, path: Path) -> sl.Survey:
         bare = store.write(Path(folder) / "raw.lance", info, (replace(one, columns={}) for one in cutouts))
         seen, _ = as_seen(bare, sample)
     kept = (
-        replace(one, columns={"planted": "", **{name: mock.columns[name] for name in mock.columns if name in KEPT}})
+        replace(one, tile=one.object_id, columns={"planted": "", **_known(mock)})
         for (one,), mock in zip(seen, cutouts, strict=True)
     )
     return store.write(path, replace(sample.info, source="mocks", notes=()), kept)
+
+
+def _known(mock: Cutout) -> dict:
+    return {name: mock.columns[name] for name in mock.columns if name in KEPT + TRUE}
 
 
 def truth(columns) -> dict[str, bool]:

@@ -53,7 +53,7 @@ def main() -> None:
         if "odd" in asked.steps:
             table = sl.anomalies(survey, 25, with_=weights, out=sheet)
             shown(sheet, "odd")
-            print(*table["object_id"].to_pylist())
+            print(*table["object_id"].to_pylist(), (table.schema.metadata or {})[b"notes"].decode(), sep="\n")
         if "map" in asked.steps:
             figure = sl.map_figure(survey, sl.survey_map(survey, weights))
             figure.savefig(sheet, dpi=150)

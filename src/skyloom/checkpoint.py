@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from skyloom.data.destination import drafted, write_whole
-from skyloom.errors import RunError
+from skyloom.errors import RequestError, RunError
 
 SHIPPED = Path(__file__).parent / "weights"
 RECIPE, LOSSES, WEIGHTS, STATE = "recipe.json", "losses.jsonl", "weights.safetensors", "state.safetensors"
@@ -137,6 +137,24 @@ def open_run(name: str | Path) -> Run:
 def shipped(facts: str | None = None) -> list[str]:
     """Names of the weights that come with skyloom. facts : only of those with `<facts>.json`, which says what for"""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{RECIPE if facts is None else f'{facts}.json'}"))
+
+
+def open_for(name: str | Path, facts: str, kind: str, makes: str) -> tuple[Run, dict[str, Any]]:
+    """Weights by name, or a run directory, with what they say in `<facts>.json`, which only runs of some kind have.
+
+    kind : what is asked for; makes : what such runs make. RequestError, with the names that there are, for others.
+    """
+    there = ", ".join(shipped(facts)) or "none"
+    try:
+        run = open_run(name)
+    except RunError as fault:
+        raise RequestError(f"no {kind} {str(name)!r}; there is {there} ({fault})") from fault
+    found = run.facts(facts)
+    if found is None:
+        raise RequestError(
+            f"{name} was trained by the recipe {run.record['recipe']}, which makes no {makes}; there is {there}"
+        )
+    return run, found
 
 
 def begin(path: Path, record: Mapping[str, Any]) -> Run:

@@ -3,9 +3,9 @@
 import pytest
 
 import skyloom as sl
-from skyloom.checkpoint import open_run
+from skyloom.checkpoint import open_run, shipped
 from skyloom.data.images import read_images
-from skyloom.infer.fields.painter import painter_of, painters
+from skyloom.infer.fields.painter import FACTS, painter_of
 from skyloom.metrics.counts import completeness_limit, field_sources, likeness
 from skyloom.metrics.spectra import noise_distance
 from skyloom.recipes.known_sources import BRIGHT, LARGE
@@ -48,8 +48,8 @@ def test_magnitudes_colours_and_noise_are_those_of_the_sky(held_out, made):
 
 
 def test_every_painter_that_ships_says_how_well_it_does():
-    assert "deep-field" in painters()
-    for name in painters():
+    assert "deep-field" in shipped(FACTS)
+    for name in shipped(FACTS):
         scores = open_run(name).facts("scores")
         assert scores["fields"] >= 20
         assert len(scores["likeness"]) == 2 * len(scores["bands"])

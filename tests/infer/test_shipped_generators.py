@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import skyloom as sl
+from skyloom.checkpoint import shipped
 from skyloom.data import store
 from skyloom.data.images import read_images
 from skyloom.data.mocks.mock import info, mock_cutouts, studio
-from skyloom.infer.generator import generators
+from skyloom.infer.generator import FACTS
 
 pytest.importorskip("galsim")
 
@@ -64,7 +65,7 @@ def test_simulated_cores_are_smoother_than_the_sky_as_real_ones_are(mocks, drawn
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", generators())
+@pytest.mark.parametrize("name", shipped(FACTS))
 def test_a_generator_draws_galaxies_in_the_middle_of_its_images(name, tmp_path):
     survey = sl.simulate(tmp_path / "drawn.lance", name, 16, seed=1)
     flux = light(survey)

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 
 from skyloom.errors import CatalogueError, RequestError
-from skyloom.metrics.plain_features import measured_features, pixel_features
+from skyloom.metrics.plain_features import coarse_pixels, in_circles, middle_pixels, of_random_encoder
 from skyloom.metrics.probes import _area, _determination, cross_probe, probe, recall_at_one
 from skyloom.sky.grid import SYMMETRIES, turn
 
@@ -126,6 +126,9 @@ def test_recall_is_one_for_the_same_vectors_and_chance_for_others():
     assert recall_at_one(1e3 * near, 1e3 * among, rows).value == 1
 
 
+ONE = np.ones(2)
+
+
 def light(seed=0):
     rng = np.random.default_rng(seed)
     y, x = np.indices((32, 32)) - 15.5
@@ -133,22 +136,29 @@ def light(seed=0):
     return (galaxy + rng.normal(size=(3, 2, 32, 32))).astype(np.float32)
 
 
+def test_plain_features_are_in_units_of_the_noise():
+    unit = np.array([2.0, 0.1], np.float32)
+    for features in (in_circles, coarse_pixels, of_random_encoder):
+        scaled = features(light() * unit[:, None, None], unit)
+        np.testing.assert_allclose(scaled, features(light(), ONE), rtol=1e-4, atol=1e-4)
+
+
 def test_plain_features_do_not_change_when_an_image_is_turned():
-    own = measured_features(light())
+    own = in_circles(light(), ONE)
     for k in SYMMETRIES:
-        np.testing.assert_allclose(measured_features(np.ascontiguousarray(turn(light(), k))), own, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(in_circles(np.ascontiguousarray(turn(light(), k)), ONE), own, rtol=1e-4, atol=1e-5)
 
 
 def test_plain_features_hold_light_size_and_shape():
     """Of a Gaussian of σ = 4 and 2 under a window of 4: variances 8 and 3.2, by hand."""
     y, x = np.indices((64, 64)) - 31.5
     image = (100 * np.exp(-0.5 * ((x / 4) ** 2 + (y / 2) ** 2)))[None, None].astype(np.float32)
-    found = measured_features(image)[0]
+    found = in_circles(image, np.ones(1))[0]
     total = float(image.sum())
     assert found[3] == pytest.approx(np.arcsinh(total / np.sqrt(np.pi * 12**2)), rel=0.01)
     assert found[4:6] == pytest.approx([11.2, 4.8 / 11.2], rel=0.01)
 
 
 def test_pixels_are_the_middle_ones():
-    found = pixel_features(light(), 8)
+    found = middle_pixels(light(), ONE, 8)
     np.testing.assert_allclose(found, np.arcsinh(light())[..., 12:20, 12:20].reshape(3, -1), rtol=1e-6)

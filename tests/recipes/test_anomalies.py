@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from astropy.table import Table
+from scipy.spatial.distance import pdist
 
 import skyloom as sl
 from skyloom.data import store
@@ -14,6 +15,7 @@ from skyloom.data.mocks.planted import KINDS, planted
 from skyloom.data.opinions import read_opinions
 from skyloom.data.tables import read_table
 from skyloom.errors import CatalogueError, RequestError
+from skyloom.report.maps import map_chapter
 
 FAR = ("g7", "g81", "g140")
 
@@ -49,6 +51,34 @@ def test_the_oddest_come_first_and_are_written(crowd, tmp_path):
 def test_a_filter_says_who_is_looked_at(crowd):
     table = sl.anomalies(crowd, 200, where="mag < 100")
     assert len(table) == 100 and set(FAR[:2]) <= set(table["object_id"].to_pylist()[:5])
+
+
+def test_objects_at_the_edge_are_passed_by_counted_and_shown_when_asked_for(tmp_path):
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(90, 5)).astype(np.float32) * (1 + 5 * (np.arange(90) < 40))[:, None] + 1
+    names = [f"g{number}" for number in range(90)]
+    ivar = np.ones((90, 2, 8, 8), np.float32)
+    ivar[:40:2, 0, :, :3] = 0  # every other odd one is cut by an edge
+    ivar[1, 1] = 0  # a band that is not there at all is no edge
+    cutouts = (sl.Cutout(name, np.ones_like(ivar[n]), ivar[n]) for n, name in enumerate(names))
+    survey = store.write(tmp_path / "s.lance", sl.SurveyInfo((sl.Band("g"), sl.Band("r")), (8, 8), 0.2), cutouts)
+    survey = keep_embeddings(survey, "one", "abc", names, vectors)
+    every = sl.anomalies(survey, 90, good=0)
+    assert len(every) == 90 and not every.schema.metadata[b"notes"]
+    assert {row["object_id"]: row["good"] for row in every.to_pylist()} == {
+        name: 0.625 if n < 40 and n % 2 == 0 else 1.0 for n, name in enumerate(names)
+    }
+    whole = [row["object_id"] for row in every.to_pylist() if row["good"] == 1]
+    for k in (12, 90):
+        some = sl.anomalies(survey, k)
+        assert some["object_id"].to_pylist() == whole[:k] and some["rank"].to_pylist() == [*range(1, len(some) + 1)]
+        partly = every["object_id"].to_pylist().index(some["object_id"][-1].as_py()) + 1 - len(some)
+        notes = some.schema.metadata[b"notes"].decode()
+        assert len(some) == min(k, 70) and (f"Left out: {partly} object" in notes) == (partly > 0)
+    with pytest.raises(RequestError, match="between 0 and 1"):
+        sl.anomalies(survey, good=90)
+    with pytest.raises(RequestError, match="100% good pixels in every band"):
+        sl.anomalies(survey, good=1, where="object_id IN ('g0', 'g2', 'g4')")
 
 
 def test_a_table_that_was_written_can_be_labelled_and_given_back(crowd, tmp_path):
@@ -146,3 +176,25 @@ def test_a_map_puts_what_is_alike_together(tmp_path):
     with pytest.raises(RequestError, match="a map needs more than 15"):
         sl.survey_map(survey, where="object_id = 'g1'")
     assert isinstance(table, pa.Table)
+
+
+def test_a_map_of_two_directions_keeps_distances_and_shows_what_it_can(tmp_path):
+    rng = np.random.default_rng(6)
+    plane = rng.normal(size=(60, 2)) * (0.05, 0.02)
+    vectors = np.concatenate([np.ones((60, 1)), plane, 1e-4 * rng.normal(size=(60, 5))], 1)
+    vectors = np.linalg.qr(rng.normal(size=(8, 8)))[0] @ vectors.T  # turned in space: the map must not care
+    pixels = rng.normal(size=(60, 1, 8, 8)).astype(np.float32)
+    pixels[:30, :, :, :3], ivar = 0, np.ones_like(pixels)
+    ivar[:30, :, :, :3] = 0
+    cutouts = (sl.Cutout(f"g{n}", pixels[n], ivar[n]) for n in range(60))
+    survey = store.write(tmp_path / "plane.lance", sl.SurveyInfo((sl.Band("r"),), (8, 8), 0.2), cutouts)
+    survey = keep_embeddings(survey, "one", "abc", [f"g{n}" for n in range(60)], vectors.T.astype(np.float32))
+    table = sl.survey_map(survey, by="directions")
+    found = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], 1)
+    np.testing.assert_allclose(pdist(found), pdist(plane), atol=0.01)
+    assert float(table.schema.metadata[b"share"]) > 0.99 and sl.survey_map(survey, by="directions").equals(table)
+    chapter = map_chapter(survey, table, ["Some words."], "A map", "map", cells=4)
+    jpeg, png = (chapter.body.count(f"data:image/{kind}") for kind in ("jpeg", "png"))
+    assert "<p>Some words.</p>" in chapter.body and png > 0 and 4 < jpeg + png <= 16  # transparent ones stay PNG
+    with pytest.raises(RequestError, match="umap or directions"):
+        sl.survey_map(survey, by="guess")

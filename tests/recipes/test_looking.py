@@ -1,11 +1,14 @@
 """From a survey to weights that classify, by both recipes: labels, votes, interruption, calibration, refusals."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import skyloom as sl
@@ -16,7 +19,7 @@ from skyloom.data.cutout import Band, Cutout, SurveyInfo
 from skyloom.data.decision_tree import COLUMNS, KAGGLE, fractions_of, inconsistency
 from skyloom.data.labels import read_labels
 from skyloom.data.splits import split
-from skyloom.errors import RecipeError, RequestError
+from skyloom.errors import RecipeError, RequestError, RunError
 from skyloom.infer.looks import LEVELS, Look, eye_of, half_widths
 from skyloom.metrics.baselines import mean_fractions
 from skyloom.metrics.classification import fraction_error
@@ -108,6 +111,59 @@ def test_a_run_that_learnt_votes_gives_37_fractions_that_add_up_and_kaggles_file
     lines = (tmp_path / "submission.csv").read_text().splitlines()
     assert lines[0].split(",") == ["GalaxyID", *KAGGLE] and len(lines) == N + 1
     np.testing.assert_allclose([float(v) for v in lines[3].split(",")[1:]], fractions[2], atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def vectors(pictures, tmp_path_factory):
+    """A short run of simclr on the same pictures, of an encoder of other widths than morphology's."""
+    settings = {"steps": "2", "widths": "1,2,2,3", "first": "6", "blur": "0"}
+    return train("simclr", pictures, tmp_path_factory.mktemp("vectors") / "vectors", size="smoke", settings=settings)
+
+
+def test_a_run_begins_from_the_encoder_of_another_recipe_in_its_stretch(pictures, vectors, tmp_path):
+    settings = {"steps": "1", "members": "2", "learning_rate": "0", "start": str(vectors.path)}
+    run = train("morphology", pictures, tmp_path / "run", size="smoke", settings=settings)
+    facts = run.facts("looks")
+    assert facts["net"]["encoder"]["widths"] == [1, 2, 2, 3] and facts["scaling"] == vectors.facts("encoder")["scaling"]
+    theirs = load_file(vectors.path / "weights.safetensors")
+    for name, value in load_file(run.path / "weights.safetensors").items():
+        member, _, rest = name.partition(".")
+        if rest.startswith("encoder.") and "weight" in rest and member in "01":
+            assert torch.equal(value, theirs[rest]), name
+
+
+def test_a_run_begins_from_the_heads_too_if_they_answer_the_same(pictures, runs, votes, tmp_path):
+    settings = {"steps": "1", "members": "3", "learning_rate": "0", "momentum": "1"}
+    first = runs["morphology", "label"]
+    again = {"start": str(first.path)}
+    same = train("morphology", pictures, tmp_path / "same", size="smoke", settings=settings | again)
+    other = train(
+        "morphology", pictures, tmp_path / "other", size="smoke", settings=settings | again | {"labels": str(votes)}
+    )
+    theirs, ours, new = (load_file(run.path / "weights.safetensors") for run in (first, same, other))
+    for name, value in ours.items():
+        member, _, rest = name.partition(".")
+        if rest.endswith(("weight", "bias")):
+            assert torch.equal(value, theirs[f"{int(member) % 2}.{rest}"]), name
+    assert torch.equal(new["2.encoder.stages.0.weight"], theirs["0.encoder.stages.0.weight"])
+    assert new["0.head.answers.weight"].shape[0] == 37
+    assert sl.classify(pictures, with_=same.path).num_columns == 4
+
+
+def test_runs_that_nothing_can_begin_from_are_refused_before_anything_is_written(pictures, runs, vectors, tmp_path):
+    zoo = runs["galaxy_zoo", "label"].path
+    one = store.write(tmp_path / "one.lance", replace(pictures.info, bands=pictures.info.bands[::-1]), pictures.read())
+    cases = [
+        (pictures, zoo, "begins from runs of simclr or morphology"),
+        (one, vectors.path, "learnt from R, G, and these images are G, R"),
+        (one, runs["morphology", "label"].path, "begin from a run on the same bands"),
+    ]
+    for survey, start, words in cases:
+        with pytest.raises(RecipeError, match=words):
+            train("morphology", survey, tmp_path / "run", size="smoke", settings={"start": str(start)})
+    with pytest.raises(RunError, match="neither a run directory"):
+        train("morphology", pictures, tmp_path / "run", size="smoke", settings={"start": "nothing"})
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("recipe", SHORT)

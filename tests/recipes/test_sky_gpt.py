@@ -130,7 +130,7 @@ def test_a_survey_with_nothing_to_read_is_refused(curves, tmp_path):
     ("asked", "said"),
     [
         ({"say": ["flavour"]}, "knows no flavour"), ({"say": ["mag"], "given": ["mag"]}, "cannot be asked"),
-        ({"given": ["colour"]}, "has no colour"), ({"draws": -1}, "draws=-1"), ({"with_": "galaxy-kids"}, "no tokens"),
+        ({"given": ["colour"]}, "has no colour"), ({"draws": -1}, "draws=-1"), ({"with_": "galaxy-kids"}, "no use of tokens"),
         ({"say": ["mag"], "first": -1}, "first=-1"),
     ],
 )  # fmt: skip

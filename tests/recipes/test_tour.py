@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,6 +14,7 @@ from skyloom.data.mosaic import Target
 from skyloom.data.sample import read_sample
 from skyloom.errors import StoreError
 from skyloom.recipes.tour import FRAME, SIDES, Diary, frame_side, largest_galaxies
+from skyloom.recipes.tour_looks import FLAGS, said_of, strongest, with_neighbours
 from skyloom.report.profiles import troubled
 
 
@@ -63,6 +66,43 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
         sl.tour(tmp_path / "tour")
 
 
+def facts(**more):
+    fluxes = {f"flux_{band}": 1.0 for band in "gri"} | {f"flux_error_{band}": 1.0 for band in "gri"}
+    return {"object_id": "a", "x": 0.0, "y": 0.0, "beside": 0.0} | dict.fromkeys(FLAGS, False) | fluxes | more
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (facts(flux_r=9.0, flux_g=9.0), "nothing out of the ordinary"),
+        (facts(flux_r=9.0), "light in r alone"),
+        (facts(), "no light above the noise in any band"),
+        (facts(flux_r=9.0, flux_g=9.0, is_cut=True, beside=100.0),
+         "cut off by an edge or a defect, beside a source 5.0 mag brighter"),
+    ],
+)  # fmt: skip
+def test_columns_say_what_may_be_odd_about_an_object(row, words):
+    assert said_of(row, "gri") == words
+
+
+def test_the_brightest_neighbour_within_reach_counts():
+    places = {"a": (0.0, 2.0), "b": (10.0, 6.0), "c": (16.0, 40.0), "d": (16.5, 80.0)}  # x, light
+    rows = [facts(object_id=name, x=x, flux_r=light) for name, (x, light) in places.items()]
+    found = with_neighbours(pa.Table.from_pylist(rows))
+    assert {name: row["beside"] for name, row in found.items()} == pytest.approx(
+        {"a": 20.0, "b": 80 / 6, "c": 2.0, "d": 0.5}
+    )
+
+
+def test_an_axis_is_named_after_what_goes_along_with_it_best():
+    rng = np.random.default_rng(0)
+    names = ("mag_r", "mag_g", "half_light_radius", "ellipticity", "beside")
+    rows = [dict(zip(names, values.tolist(), strict=True)) for values in rng.normal(size=(40, 5))]
+    rows[3]["half_light_radius"] = None
+    values = np.array([-((row["half_light_radius"] or 0) ** 3) for row in rows])
+    assert strongest(values, rows) == ("the half-light radius", pytest.approx(-1))
+
+
 @pytest.mark.slow
 def test_the_tour_tells_the_whole_story_and_can_be_taken_twice(tmp_path):
     first = sl.tour(tmp_path / "tour")
@@ -79,6 +119,8 @@ def test_the_tour_tells_the_whole_story_and_can_be_taken_twice(tmp_path):
     learned = pq.read_table(first["learned"])
     assert len(learned) == 200 and learned.schema.metadata[b"engine"] == b"profile-decoder"
     assert "Two engines on the same galaxies" in page
+    for words in ("The survey on one sheet", "Galaxies that look alike", "The oddest objects"):
+        assert words in page
     before = (tmp_path / "tour" / "profiles.parquet").read_bytes()
     second = sl.tour(tmp_path / "tour")
     assert json.loads((tmp_path / "tour" / "tour.json").read_text())["elapsed"] == second["elapsed"]

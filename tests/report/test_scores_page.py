@@ -94,7 +94,7 @@ class Reader(HTMLParser):
 def test_the_page_is_well_formed_and_loads_nothing(page):
     read = Reader(page)
     assert len(read.ids) == len(set(read.ids))
-    assert all(link.startswith(("#", "data:image/png;base64,")) for link in read.loads)
+    assert all(link.startswith(("#", "data:image/png;base64,", "data:image/jpeg;base64,")) for link in read.loads)
 
 
 def test_every_score_is_in_the_table_beside_its_null(page, comparison):

@@ -54,6 +54,9 @@ def anomalies(
     k: Annotated[int, typer.Option("--k", min=1, help="How many.")] = 100,
     with_: WithOption = None,
     where: WhereOption = None,
+    good: Annotated[
+        float, typer.Option(min=0, max=1, help="Least share of good pixels in any band; 0 shows the field's edges too.")
+    ] = 0.9,
     labels: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Tables with object_id and label, yes or no; repeatable.")
     ] = None,
@@ -62,7 +65,7 @@ def anomalies(
 ) -> None:
     """List the oddest objects of SURVEY; with labels, those that are odd like the wanted ones."""
     with job(as_json):
-        found = sl.anomalies(survey, k, with_=with_, where=where, labels=labels or [], out=out or [])
+        found = sl.anomalies(survey, k, with_=with_, where=where, good=good, labels=labels or [], out=out or [])
         for row in found.slice(0, SHOWN).to_pylist():
             typer.echo(f"{row['rank']}. {row['object_id']}, score {row['score']:.4g}", err=as_json)
         _finish(f"{survey}: the {len(found)} oddest", found, out, as_json)

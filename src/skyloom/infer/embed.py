@@ -15,12 +15,12 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import nn
 
-from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.checkpoint import Run, open_for
 from skyloom.data import store
 from skyloom.data.cutout import SurveyInfo
 from skyloom.data.embeddings import column_of, keep_embeddings, read_embeddings, without_embedding
 from skyloom.data.rings import SKIES, known_sky
-from skyloom.errors import RequestError, RunError
+from skyloom.errors import RequestError
 from skyloom.infer.generator import Match, matched
 from skyloom.infer.placed import device_of, placed
 from skyloom.infer.side_by_side import chunks_of, side_by_side
@@ -150,16 +150,7 @@ def encoder_of(name: str | Path | Encoder) -> Encoder:
     """The encoder of shipped weights, of a run directory, or open already; RequestError lists what there is."""
     if isinstance(name, Encoder):
         return name
-    there = ", ".join(shipped(FACTS)) or "none"
-    try:
-        run = open_run(name)
-    except RunError as fault:
-        raise RequestError(f"no encoder {str(name)!r}; there is {there} ({fault})") from fault
-    facts = run.facts(FACTS)
-    if facts is None:
-        raise RequestError(
-            f"{name} was trained by the recipe {run.record['recipe']}, which makes no vectors; there is {there}"
-        )
+    run, facts = open_for(name, FACTS, "encoder", "vectors")
     info = SurveyInfo.from_json(facts["info"])
     return Encoder(
         run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), scaling_of(facts["scaling"]),

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.checkpoint import Run, open_for
 from skyloom.data.conditions import Condition, conditions_from
 from skyloom.data.cutout import Cutout, SurveyInfo
-from skyloom.errors import RequestError, RunError
+from skyloom.errors import RequestError
 from skyloom.infer.placed import placed
 from skyloom.infer.suited import spelled
 from skyloom.nn.astroddpm import AstroDDPM, AstroDDPMConfig
@@ -98,18 +98,7 @@ def generator_of(name: str | Path | Generator, *, denoises: bool = True) -> Gene
     """
     if isinstance(name, Generator):
         return name
-    try:
-        run = open_run(name)
-    except RunError as fault:
-        raise RequestError(
-            f"no generator {str(name)!r}; there is {', '.join(generators()) or 'none'} ({fault})"
-        ) from fault
-    facts = run.facts(FACTS)
-    if facts is None:
-        raise RequestError(
-            f"{name} was trained by the recipe {run.record['recipe']}, which makes no galaxies; there is "
-            f"{', '.join(generators()) or 'none'}"
-        )
+    run, facts = open_for(name, FACTS, "generator", "galaxies")
     if denoises and run.record["recipe"] == "vae":
         raise RequestError(f"{name} is an autoencoder: it draws galaxies (skyloom simulate), and takes no noise away")
     info = SurveyInfo.from_json(facts["info"])
@@ -134,11 +123,6 @@ def _net(run: Run, facts: dict[str, Any], info: SurveyInfo) -> Any:
         return run.load(AstroDDPM(AstroDDPMConfig(**settings)))
     told = sum(one.width for one in conditions_from(facts.get("labels")))
     return run.load(Denoiser(DenoiserConfig(**{**settings, "conditions": told})))
-
-
-def generators() -> list[str]:
-    """Names of the shipped weights that make galaxies."""
-    return shipped(FACTS)
 
 
 class Match(NamedTuple):

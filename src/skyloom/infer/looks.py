@@ -90,11 +90,15 @@ def eye_of(run: Run) -> Eye:
 
 def net_of(facts: Mapping[str, Any]) -> nn.Module:
     """The network that the facts describe, without its weights."""
-    settings = _tuples(facts["net"])
     if facts["recipe"] == "galaxy_zoo":
-        return GalaxyZooNet(GalaxyZooConfig(**settings))
-    encoder = EquivariantConfig(**_tuples(settings.pop("encoder")))
-    return members_of(MorphologyConfig(encoder=encoder, **settings))
+        return GalaxyZooNet(GalaxyZooConfig(**_tuples(facts["net"])))
+    return members_of(config_of(facts))
+
+
+def config_of(facts: Mapping[str, Any]) -> MorphologyConfig:
+    """The shape of the networks of a run of `morphology`."""
+    settings = _tuples(facts["net"])
+    return MorphologyConfig(encoder=EquivariantConfig(**_tuples(settings.pop("encoder"))), **settings)
 
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.checkpoint import Run, open_for
 from skyloom.data.vocabulary import ImageFacts, Vocabulary
-from skyloom.errors import RequestError, RunError
 from skyloom.nn.sky_gpt import SkyGPT, SkyGPTConfig
 
 FACTS = "tokens"
@@ -26,16 +25,7 @@ class Reader(NamedTuple):
 
 def reader_of(name: str | Path) -> Reader:
     """Weights that ship with skyloom or a run directory; RequestError for what reads no tokens."""
-    there = ", ".join(shipped(FACTS)) or "none"
-    try:
-        run = open_run(name)
-    except RunError as fault:
-        raise RequestError(f"nothing that reads tokens is called {str(name)!r}; there is {there} ({fault})") from fault
-    if run.facts(FACTS) is None:
-        raise RequestError(
-            f"{name} was trained by the recipe {run.record['recipe']}, which reads no tokens; there is {there}"
-        )
-    return read_run(run)
+    return read_run(open_for(name, FACTS, "weights that read tokens", "use of tokens")[0])
 
 
 def read_run(run: Run) -> Reader:

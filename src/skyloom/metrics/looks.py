@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from skyloom.data.images import ImageSet
-from skyloom.metrics.baselines import BASELINES, chances_by, fractions_by, mean_fractions
+from skyloom.metrics.baselines import BASELINES, chances_by, features_of, fractions_by, mean_fractions
 from skyloom.metrics.classification import (
     Calibration,
     Interval,
@@ -64,14 +64,14 @@ def baselines_of_classes(
     learn: ImageSet, known: Int[np.ndarray, "n"], judge: ImageSet, truth: Int[np.ndarray, "m"]
 ) -> Iterator[ClassesJudged]:
     """The three baselines, each taught on one set and judged on the other."""
-    for name, features in BASELINES.items():
-        yield judge_classes(name, chances_by(features(learn), known, features(judge)), truth)
+    for name in BASELINES:
+        yield judge_classes(name, chances_by(features_of(name, learn), known, features_of(name, judge)), truth)
 
 
 def baselines_of_fractions(
     learn: ImageSet, known: Float[np.ndarray, "n a"], judge: ImageSet, truth: Float[np.ndarray, "m a"]
 ) -> Iterator[FractionsJudged]:
     """The three baselines, and the mean galaxy, which any of them must beat."""
-    for name, features in BASELINES.items():
-        yield judge_fractions(name, fractions_by(features(learn), known, features(judge)), truth)
+    for name in BASELINES:
+        yield judge_fractions(name, fractions_by(features_of(name, learn), known, features_of(name, judge)), truth)
     yield judge_fractions("the mean galaxy", mean_fractions(known, len(truth)), truth)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from skyloom.checkpoint import Run
 from skyloom.data.store import Survey
 from skyloom.data.views import ViewBatch, Views, require_honest, view_batches
 from skyloom.errors import RecipeError
 from skyloom.recipes.generators import Images, Sample, info_learnt, noise_of, read_side, require_alike, require_images
-from skyloom.recipes.lesson import School
+from skyloom.recipes.lesson import Lesson, School, seen
 from skyloom.sky.scaling import Asinh, facts_of
+from skyloom.train import descend, warm_then_cosine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +26,16 @@ class Pupil(Views, Sample):
 
     crop : side of what the network sees [pixel], after binning
     soften : of the asinh, in units of the sky's rms in one pixel
+    steps, batch, learning_rate, warm, seed : how it learns
     """
 
     crop: int = 32
     soften: float = 1.0
+    steps: int = 20_000
+    batch: int = 256
+    learning_rate: float = 1e-3
+    warm: int = 100
+    seed: int = 0
 
 
 def require_views(recipe: Pupil, survey: Survey) -> None:
@@ -75,6 +83,44 @@ def views_of(
             )
         )  # fmt: skip
     return (next(streams[step % len(sets)]) for step in count(start))
+
+
+def lesson_of(
+    recipe: Pupil,
+    school: School,
+    sets: Sequence[Images],
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    objective: Callable[..., dict[str, Tensor]],
+    *,
+    each: int,
+    dimension: int,
+    more: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda encoder: {},
+) -> Lesson:
+    """A network, and how it learns from views of images in memory.
+
+    each : views of a galaxy that are compared; dimension : of its vectors
+    more : from the facts of the encoder to other facts that are to be written, by name
+    """
+    scaling = scaling_for(recipe, sets)
+    update = descend(
+        net, objective, optimiser, seed=recipe.seed, clip=1.0,
+        rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
+    )  # fmt: skip
+
+    def batches(start: int) -> Iterator[ViewBatch]:
+        stream = views_of(recipe, sets, scaling.scaled, recipe.batch, each, start, recipe.seed)
+        return (batch.to(school.device) for batch in stream)
+
+    def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
+        encoder = encoder_facts(recipe, sets, scaling, dimension)
+        found = {"encoder": encoder, **more(encoder)}
+        for name, facts in found.items():
+            run.write_facts(name, facts)
+        return found
+
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {"net": net, "optimiser": optimiser}
+    return Lesson(parts, update, batches, recipe.steps, recipe.batch, seen(school), finish)
 
 
 def encoder_facts(recipe: Pupil, sets: Sequence[Images], scaling: Asinh, dimension: int) -> dict[str, Any]:

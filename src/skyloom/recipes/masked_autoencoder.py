@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
-from torch import nn
 
-from skyloom.checkpoint import Run
 from skyloom.nn.masked import MaskedAutoencoder, MaskedConfig
 from skyloom.objectives.masked import HiddenPatches
-from skyloom.recipes.encoders import Pupil, encoder_facts, read_for_views, scaling_for, seeded, views_of
-from skyloom.recipes.lesson import Lesson, School, Size, seen
-from skyloom.train import descend, warm_then_cosine
+from skyloom.recipes.encoders import Pupil, lesson_of, read_for_views, seeded
+from skyloom.recipes.lesson import Lesson, School, Size
 
 
 @dataclass(frozen=True)
@@ -28,12 +23,7 @@ class MaskedRecipe(Pupil):
     blur: float = 0.0
     noise: float = 1.0
     hidden: float = 0.75
-    steps: int = 20_000
-    batch: int = 256
-    learning_rate: float = 1e-3
     decay: float = 0.01
-    warm: int = 100
-    seed: int = 0
 
 
 def masked_autoencoder(size: Size) -> MaskedRecipe:
@@ -52,23 +42,9 @@ def lesson(recipe: MaskedRecipe, school: School) -> Lesson:
     """The network and their images in memory."""
     sets = read_for_views(recipe, school, ("train",), recipe.net.multiple)
     config = replace(recipe.net, channels=sets[0].images.flux.shape[1], side=recipe.crop)
-    scaling = scaling_for(recipe, sets)
     net = seeded(lambda: MaskedAutoencoder(config), recipe.seed).to(school.device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.decay)
-    update = descend(
-        net, HiddenPatches(recipe.hidden, 1 / recipe.soften), optimiser, seed=recipe.seed, clip=1.0,
-        rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
+    return lesson_of(
+        recipe, school, sets, net, optimiser, HiddenPatches(recipe.hidden, 1 / recipe.soften), each=1,
+        dimension=config.dimension,
     )  # fmt: skip
-
-    def batches(start: int):
-        stream = views_of(recipe, sets, scaling.scaled, recipe.batch, 1, start, recipe.seed)
-        return (batch.to(school.device) for batch in stream)
-
-    def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
-        facts = encoder_facts(recipe, sets, scaling, config.dimension)
-        run.write_facts("encoder", facts)
-        return {"encoder": facts}
-
-    return Lesson(
-        {"net": net, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch, seen(school), finish
-    )

@@ -12,14 +12,18 @@ from torch import Tensor, nn
 from skyloom.checkpoint import Run
 from skyloom.data.decision_tree import PARENTS, SIZES
 from skyloom.data.poses import ViewBatch
+from skyloom.data.store import Survey
 from skyloom.errors import RecipeError
 from skyloom.infer.looks import FACTS, Eye
 from skyloom.infer.placed import placed
 from skyloom.nn.equivariant import EquivariantConfig
 from skyloom.nn.morphology import MorphologyConfig, members_of
 from skyloom.objectives.votes import answers_loss
+from skyloom.recipes import looking
 from skyloom.recipes.lesson import Lesson, School, Size
-from skyloom.recipes.looking import Looking, batches, calibrate, facts_for, pupils, scaling_of_images, told
+from skyloom.recipes.looking import Looking, Pupils, batches, calibrate, facts_for, pupils, scaling_of_images, told
+from skyloom.recipes.pretrained import pretrained
+from skyloom.sky.scaling import Asinh
 from skyloom.train import Average, Update, averaged, descend, exponential, warm_then_cosine
 
 ANGLES = (0.0, 22.5, 45.0, 67.5)  # [deg] of test-time views: a quarter turn more would change nothing
@@ -32,6 +36,8 @@ class MorphologyRecipe(Looking):
 
     steps : of each member; they learn one after another
     smooth : of a class that is spread over all; decay : of weights; momentum : of the average that is used
+    start : a run of `simclr` or `morphology`, or shipped weights, to begin from: its encoder in place of `net.encoder`,
+        images scaled as they were there; heads are new, unless they answer the same
     views : test-time views, of turns between the symmetries that the network has by construction; an ordinary network
         is shown all 8 symmetries instead
     """
@@ -45,6 +51,7 @@ class MorphologyRecipe(Looking):
     decay: float = 0.05
     momentum: float = 0.998
     views: int = 4
+    start: str = ""
     seed: int = 0
 
 
@@ -60,13 +67,21 @@ def morphology(size: Size) -> MorphologyRecipe:
     }[size]
 
 
-def lesson(recipe: MorphologyRecipe, school: School) -> Lesson:
-    """The members, their averages, and the images in memory."""
-    found = pupils(recipe, school, "train")
+def require(recipe: MorphologyRecipe, survey: Survey) -> None:
+    """RequestError, CatalogueError or RecipeError, before any long work, for what cannot be learnt or begun from."""
+    looking.require(recipe, survey)
+    if recipe.start:
+        pretrained(recipe.start).require(survey.info, recipe.bands)
+
+
+def networks(recipe: MorphologyRecipe, found: Pupils) -> tuple[nn.ModuleList, MorphologyConfig, Asinh]:
+    """The members with their first weights, their shape, and how images are scaled for them."""
     votes = found.labels.kind != "classes"
+    first = pretrained(recipe.start) if recipe.start else None
+    config = first.config(recipe.net) if first else recipe.net
     config = replace(
-        recipe.net,
-        encoder=replace(recipe.net.encoder, bands=found.images[0].flux.shape[1]),
+        config,
+        encoder=replace(config.encoder, bands=found.images[0].flux.shape[1]),
         sizes=SIZES if votes else (len(found.labels.classes),),
         parents=PARENTS if votes else (-1,),
     )
@@ -75,10 +90,18 @@ def lesson(recipe: MorphologyRecipe, school: School) -> Lesson:
             f"side={recipe.side}, views={recipe.views}: the side must be a multiple of {config.encoder.multiple}, "
             f"and there are 1 to {len(ANGLES)} views"
         )
-    scaling = scaling_of_images(recipe, found.images)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = members_of(config)
+    if first:
+        first.fill(net, config, found.labels.classes)
+    return net, config, first.scaling if first else scaling_of_images(recipe, found.images)
+
+
+def lesson(recipe: MorphologyRecipe, school: School) -> Lesson:
+    """The members, their averages, and the images in memory."""
+    found = pupils(recipe, school, "train")
+    net, config, scaling = networks(recipe, found)
     net.to(school.device)
     average = averaged(net)
     optimisers = [

@@ -117,7 +117,7 @@ def search(
         "weights": "" if index is None else index.hash, "where": where or "", "notes": "\n".join(asked.notes),
     }  # fmt: skip
     rows = _rows(asked.names, _joined(found, asked.parts, k), positions).replace_schema_metadata(story)
-    write_results(paths, rows, lambda: _sheet(survey, asked, rows, weights))
+    write_results(paths, rows, lambda: found_sheet(survey, asked, rows, weights))
     return rows
 
 
@@ -227,7 +227,8 @@ def _rows(names: Sequence[str], found: Nearest, positions: pa.Table) -> pa.Table
     return pa.Table.from_pylist(rows, FIELDS)
 
 
-def _sheet(survey: store.Survey, asked: Asked, rows: pa.Table, weights: str) -> Sheet:
+def found_sheet(survey: store.Survey, asked: Asked, rows: pa.Table, weights: str) -> Sheet:
+    """Each query in front of what was found for it."""
     own = {one.object_id: one for one in survey.read(ids=list({*asked.own, *rows["object_id"].to_pylist()}))}
     groups = []
     for query, image in zip(

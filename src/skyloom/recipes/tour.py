@@ -1,4 +1,4 @@
-"""The tour: the whole story on the real field that comes with skyloom: ingest, measure, simulate, mend, report."""
+"""The tour: the whole story on the real field that comes with skyloom: ingest, measure, search, simulate, report."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from skyloom.infer.profiles import profile
 from skyloom.recipes.tour_fields import SIDE as SKY
 from skyloom.recipes.tour_fields import made_field_chapter
 from skyloom.recipes.tour_galaxies import SHOWN, WEIGHTS, mended_chapter, simulated_chapter
+from skyloom.recipes.tour_looks import WEIGHTS as LOOKS
+from skyloom.recipes.tour_looks import embedded, looks_chapters
 from skyloom.report.page import Step, concatenated, report
 
 LARGEST = 200  # galaxies that are measured
@@ -62,7 +64,11 @@ def tour(out: str | Path = "tour", progress: Progress | None = None) -> dict[str
     table, learned, page = out / "profiles.parquet", out / "profiles_learned.parquet", out / "report.html"
     rows = _profiles(surveys[1:], "isophotes", None, table, diary, progress)
     _profiles(surveys[1:], LEARNED, LEARNED_BAND, learned, diary, progress)
-    more = []
+    with diary.step(f"embed {surveys[0].path.name} with {LOOKS}") as remarks:
+        surveys[0], words = embedded(surveys[0], progress)
+        remarks.append(words)
+    with diary.step("map, neighbours, oddest"):
+        more = looks_chapters(surveys[0])
     with diary.step(f"draw galaxies with {WEIGHTS}") as remarks:
         more.append(simulated_chapter(surveys[0], out, progress))
         remarks.append(f"{SHOWN} galaxies")

@@ -72,7 +72,7 @@ RECIPES = {
     "astroddpm": Entry(astroddpm.astroddpm, astroddpm.lesson, require_images),
     "galaxy_edm": Entry(galaxy_edm.galaxy_edm, galaxy_edm.lesson, galaxy_edm.require),
     "spatial_gan": Entry(spatial_gan.spatial_gan, spatial_gan.lesson, spatial_gan.require),
-    "morphology": Entry(morphology.morphology, morphology.lesson, looking.require, looking.split_for),
+    "morphology": Entry(morphology.morphology, morphology.lesson, morphology.require, looking.split_for),
     "galaxy_zoo": Entry(galaxy_zoo.galaxy_zoo, galaxy_zoo.lesson, looking.require, looking.split_for),
     "deep_field": Entry(deep_field.deep_field, deep_field.lesson, deep_field.require),
     "simclr": Entry(simclr.simclr, simclr.lesson, require_views),

@@ -7,15 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import nn
 
-from skyloom.checkpoint import Run
 from skyloom.nn.variational import Variational, VariationalConfig
 from skyloom.objectives.variational import Bound
-from skyloom.recipes.encoders import Pupil, encoder_facts, read_for_views, scaling_for, seeded, views_of
+from skyloom.recipes.encoders import Pupil, lesson_of, read_for_views, scaling_for, seeded
 from skyloom.recipes.generators import generator_facts
-from skyloom.recipes.lesson import Lesson, School, Size, seen
-from skyloom.train import descend, warm_then_cosine
+from skyloom.recipes.lesson import Lesson, School, Size
 
 
 @dataclass(frozen=True)
@@ -30,11 +27,6 @@ class VAERecipe(Pupil):
     noise: float = 1.0
     dropout: float = 0.0
     weight: float = 1.0
-    steps: int = 20_000
-    batch: int = 256
-    learning_rate: float = 1e-3
-    warm: int = 100
-    seed: int = 0
 
 
 def vae(size: Size) -> VAERecipe:
@@ -56,22 +48,12 @@ def lesson(recipe: VAERecipe, school: School) -> Lesson:
     scaling = scaling_for(recipe, sets)
     net = seeded(lambda: Variational(config), recipe.seed).to(school.device)
     optimiser = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
-    update = descend(
-        net, Bound(1 / recipe.soften, recipe.weight), optimiser, seed=recipe.seed, clip=1.0,
-        rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
+
+    def generator(encoder: dict[str, Any]) -> Mapping[str, Any]:
+        facts = generator_facts(recipe, sets, scaling, (0.0, 0.0))
+        return {"generator": facts | {"info": encoder["info"], "labels": None}}
+
+    return lesson_of(
+        recipe, school, sets, net, optimiser, Bound(1 / recipe.soften, recipe.weight), each=1,
+        dimension=config.dimension, more=generator,
     )  # fmt: skip
-
-    def batches(start: int):
-        stream = views_of(recipe, sets, scaling.scaled, recipe.batch, 1, start, recipe.seed)
-        return (batch.to(school.device) for batch in stream)
-
-    def finish(run: Run, product: nn.Module) -> Mapping[str, Any]:
-        facts = encoder_facts(recipe, sets, scaling, config.dimension)
-        run.write_facts("encoder", facts)
-        made = generator_facts(recipe, sets, scaling, (0.0, 0.0)) | {"info": facts["info"], "labels": None}
-        run.write_facts("generator", made)
-        return {"encoder": facts, "generator": made}
-
-    return Lesson(
-        {"net": net, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch, seen(school), finish
-    )

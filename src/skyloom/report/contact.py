@@ -32,12 +32,16 @@ class Panel(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """Groups of galaxies of one survey, each group on rows of its own. lead : what they are, one sentence each"""
+    """Groups of galaxies of one survey, each group on rows of its own.
+
+    lead : what they are, one sentence each; look : how they are coloured, None to take white from what is shown
+    """
 
     title: str
     lead: tuple[str, ...]
     groups: Sequence[Sequence[Panel]]
     info: SurveyInfo
+    look: Look | None = None
 
 
 def sheet_figure(sheet: Sheet, columns: int = COLUMNS) -> Figure:
@@ -47,20 +51,28 @@ def sheet_figure(sheet: Sheet, columns: int = COLUMNS) -> Figure:
 
 def sheet_page(sheet: Sheet, rows: pa.Table, columns: int = COLUMNS) -> str:
     """The sheet, and the table of what it shows, as one page."""
-    words = f"{sum(map(len, sheet.groups))} galaxies"
+    shown = [field for field in rows.schema if not pa.types.is_list(field.type)]
+    head = [escape(f"{field.name} [{unit_of(field)}]" if unit_of(field) else field.name) for field in shown]
+    cells = ([_cell(row[field.name]) for field in shown] for row in rows.to_pylist())
+    words = _words(sheet)
+    chapters = [sheet_chapter(sheet, "Sheet", "sheet", columns), Chapter("Table", table(head, cells, words=2))]
+    return frame(sheet.title, escape(f"{words} of one survey"), chapters, f"skyloom {__version__}")
+
+
+def sheet_chapter(sheet: Sheet, title: str, name: str, columns: int = COLUMNS) -> Chapter:
+    """The sheet as a part of a page. name : of the figure, on the page"""
     svg = page_svg(
-        lambda figure: _draw(figure, sheet, SCREEN, columns, sharp=True), *_size(sheet, columns), "sheet", words
+        lambda figure: _draw(figure, sheet, SCREEN, columns, sharp=True), *_size(sheet, columns), name, _words(sheet)
     )
     names = _look(sheet).names(sheet.info)
     caption = (
         f"Red, green and blue are {escape(names)}; each picture has a stretch of its own (asinh, Lupton et al. 2004)."
     )
-    shown = [field for field in rows.schema if not pa.types.is_list(field.type)]
-    head = [escape(f"{field.name} [{unit_of(field)}]" if unit_of(field) else field.name) for field in shown]
-    cells = ([_cell(row[field.name]) for field in shown] for row in rows.to_pylist())
-    body = paragraph(*(escape(line) for line in sheet.lead)) + figure_of(svg, caption, "drawn")
-    chapters = [Chapter("Sheet", body), Chapter("Table", table(head, cells, words=2))]
-    return frame(sheet.title, escape(f"{words} of one survey"), chapters, f"skyloom {__version__}")
+    return Chapter(title, paragraph(*(escape(line) for line in sheet.lead)) + figure_of(svg, caption, "drawn"))
+
+
+def _words(sheet: Sheet) -> str:
+    return f"{sum(map(len, sheet.groups))} galaxies"
 
 
 def _cell(value: object) -> str:
@@ -70,7 +82,7 @@ def _cell(value: object) -> str:
 
 
 def _look(sheet: Sheet) -> Look:
-    return look_of([panel.cutout for group in sheet.groups for panel in group], sheet.info)
+    return sheet.look or look_of([panel.cutout for group in sheet.groups for panel in group], sheet.info)
 
 
 def _rows(sheet: Sheet, columns: int) -> list[int]:

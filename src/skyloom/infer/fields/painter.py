@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor, nn
 
-from skyloom.checkpoint import Run, open_run, shipped
+from skyloom.checkpoint import Run, open_for
 from skyloom.data.cutout import SurveyInfo
-from skyloom.errors import RequestError, RunError
 from skyloom.infer.placed import placed
 from skyloom.nn.deep_field import DeepField, DeepFieldConfig
 from skyloom.nn.spatial_gan import SelfEnsemble, SpatialGANConfig
@@ -173,15 +172,7 @@ def _pixels(grids: list[range], cell: int) -> range:
 
 def painter_of(name: str | Path) -> Painter:
     """The painter of shipped weights or of a run directory; RequestError lists what there is."""
-    try:
-        run = open_run(name)
-    except RunError as fault:
-        raise RequestError(f"no field weights {str(name)!r}; there is {_there()} ({fault})") from fault
-    facts = run.facts(FACTS)
-    if facts is None:
-        raise RequestError(
-            f"{name} was trained by the recipe {run.record['recipe']}, which makes no fields; there is {_there()}"
-        )
+    run, facts = open_for(name, FACTS, "field weights", "fields")
     return painter_with(run, facts, _net(run, len(facts["rms"])))
 
 
@@ -206,12 +197,3 @@ def _net(run: Run, bands: int) -> Any:
     net, config = kinds[run.record["recipe"]]
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in run.record["settings"]["net"].items()}
     return run.load(net(config(**{**settings, "bands": bands})))
-
-
-def painters() -> list[str]:
-    """Names of the shipped weights that make fields."""
-    return shipped(FACTS)
-
-
-def _there() -> str:
-    return ", ".join(painters()) or "none"
