@@ -26,9 +26,9 @@ def asked_sheet(some: Pictures, across: Sequence[str], down: Sequence[str], x: s
         for number, axes in enumerate(panels.flat):
             show(axes, some[number])
         for axes, text in zip(panels[-1], across, strict=True):
-            axes.set_xlabel(text)
+            axes.text(0.5, -0.06, text, ha="center", va="top", transform=axes.transAxes)
         for axes, text in zip(panels[:, 0], down, strict=True):
-            axes.set_ylabel(text)
+            axes.text(-0.06, 0.5, text, ha="right", va="center", transform=axes.transAxes)
         figure.supxlabel(x, y=0.02, fontsize=TYPE["font.size"])
         figure.supylabel(y, x=0.02, fontsize=TYPE["font.size"])
 
