@@ -130,8 +130,8 @@ def test_a_survey_with_nothing_to_read_is_refused(curves, tmp_path):
     ("asked", "said"),
     [
         ({"say": ["flavour"]}, "knows no flavour"), ({"say": ["mag"], "given": ["mag"]}, "cannot be asked"),
-        ({"given": ["colour"]}, "has no colour"), ({"draws": -1}, "draws=-1"), ({"with_": "galaxy-kids"}, "no use of tokens"),
-        ({"say": ["mag"], "first": -1}, "first=-1"),
+        ({"given": ["colour"]}, "has no colour"), ({"draws": -1}, "draws=-1"),
+        ({"with_": "galaxy-kids"}, "no use of tokens"), ({"say": ["mag"], "first": -1}, "first=-1"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused_before_any_work(galaxies, tmp_path, asked, said):
