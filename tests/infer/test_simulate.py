@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import skyloom as sl
 from skyloom.cli.main import app
 from skyloom.data.cutout import Band, SurveyInfo
-from skyloom.errors import CatalogueError, CutoutError, RecipeError, RequestError, StoreError
+from skyloom.errors import CutoutError, RecipeError, RequestError, StoreError
 from skyloom.infer.generator import generator_of, matched, unit_noise
 from skyloom.infer.simulate import draw
 from skyloom.recipes.training import train
@@ -162,7 +162,7 @@ def test_a_survey_that_is_there_already_is_not_overwritten(runs, mocks):
     ("settings", "error"),
     [
         ({"bands": "g,w1"}, CutoutError),
-        ({"labels": "colour_of_the_sky"}, CatalogueError),
+        ({"labels": "colour_of_the_sky"}, RequestError),
         ({"where": "true_mag_r < 0"}, RequestError),
         ({"crop": "30"}, RecipeError),
         ({"crop": "64"}, RequestError),
@@ -176,10 +176,6 @@ def test_images_that_cannot_be_learnt_from_are_refused(mocks, settings, error, t
 def test_labels_that_were_learnt_are_remembered(mocks, tmp_path):
     run = train("galaxy_edm", mocks, tmp_path / "run", size="smoke", settings={"labels": "true_mag_r,true_n"})
     labels = run.facts("generator")["labels"]
-    assert labels["names"] == ["true_mag_r", "true_n"] and labels["low"][0] < labels["high"][0]
-    assert generator_of(tmp_path / "run").denoiser()(torch.zeros(1, 2, 32, 32), torch.tensor(1.0)).shape == (
-        1,
-        2,
-        32,
-        32,
-    )
+    assert [one["name"] for one in labels] == ["true_mag_r", "true_n"] and labels[0]["low"] < labels[0]["high"]
+    made = generator_of(tmp_path / "run").denoiser()(torch.zeros(1, 2, 32, 32), torch.tensor(1.0))
+    assert made.shape == (1, 2, 32, 32)
