@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from shipping import head, ship
+from shipping import head, keep, ship
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.neighbors import KNeighborsRegressor
@@ -277,11 +277,11 @@ def main() -> None:
     run = open_run(told.run)
     rows = all_rows(reader_of(told.run), store.open(told.sample), store.open(told.mocks), told.folder, told.n)
     print(markdown(rows))
-    run.write_facts("scores", {"completion": [
+    scores = {"completion": [
         {"task": row.task, "unit": row.unit, "miss": {name: list(one) for name, one in row.miss.items()},
          "covered": list(row.covered) if row.covered else None} for row in rows
-    ]})  # fmt: skip
-    write_whole(run.path / "card.md", card(run, rows))
+    ]}  # fmt: skip
+    keep(run, scores, card(run, rows))
     if told.table:
         write_whole(told.table, markdown(rows) + "\n")
     if told.ship:

@@ -17,7 +17,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from shipping import head, ship
+from shipping import head, keep, ship
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
@@ -180,8 +180,7 @@ def main() -> None:
         "asked": found.asked, "measured": found.measured, "n": found.n,
         "move": found.move.round(4).tolist(), "error": found.error.round(4).tolist(),
     }  # fmt: skip
-    run.write_facts("scores", scores)
-    (run.path / "card.md").write_text(card(run, scores, generator), encoding="utf-8")
+    keep(run, scores, card(run, scores, generator))
     if asked.figures:
         write_whole(asked.figures / "conditional.inc", table(scores))
         words = [[WORDS[name][0].replace(", as concentration", "") for name in part] for part in found[:2]]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from shipping import head, ship
+from shipping import head, keep, ship
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
@@ -229,8 +229,7 @@ def main() -> None:
     rows = table(galaxies, train, ~train, features | plain(PIXELS, encoders[0].bin), asked.folds)
     scores = {"survey": asked.survey.name, "where": asked.where, "rows": rows}
     print(markdown(rows))
-    runs[0].write_facts("scores", scores)
-    (runs[0].path / "card.md").write_text(card(runs[0], scores), encoding="utf-8")
+    keep(runs[0], scores, card(runs[0], scores))
     if asked.ship:
         ship(runs[0])
     if asked.table:

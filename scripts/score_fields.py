@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
-from shipping import head, ship
+from shipping import head, keep, ship
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
@@ -223,8 +223,7 @@ def main() -> None:
     asked = parser.parse_args()
     run = open_run(asked.run)
     scores = scores_of(run, sl.open(asked.pieces), asked.fields)
-    run.write_facts("scores", scores)
-    (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
+    keep(run, scores, card(run, scores))
     if asked.table:
         write_whole(asked.table, "\n".join(table(scores)) + "\n")
     if asked.figure:

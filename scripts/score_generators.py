@@ -16,7 +16,7 @@ import json
 import time
 from pathlib import Path
 
-from shipping import head, ship
+from shipping import head, keep, ship
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
@@ -118,8 +118,7 @@ def main() -> None:
         some, cost = drawn(run, asked.fewer, folder / f"{run.name}-{number}-{asked.fewer}.lance", number)
         few = sl.score(real, some, CURVE, n=asked.fewer)
         scores["curve"].append({"steps": number, "n": asked.fewer, "cpu_seconds": round(cost, 4), "rows": rows_of(few)})
-    run.write_facts("scores", scores)
-    (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
+    keep(run, scores, card(run, scores))
     if asked.ship:
         ship(run)
     if asked.keep:

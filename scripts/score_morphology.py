@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from shipping import head, ship
+from shipping import head, keep, ship
 from torch import nn
 
 import skyloom as sl
@@ -214,9 +214,9 @@ def main():
     given = options.parse_args()
     run = open_run(given.run)
     scores = score(run, sl.open(given.survey), [open_run(one) for one in given.beside])
-    run.write_facts("scores", json.loads(json.dumps(scores, default=float)))
-    (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
-    print((run.path / "card.md").read_text(encoding="utf-8"))
+    said = card(run, scores)
+    keep(run, json.loads(json.dumps(scores, default=float)), said)
+    print(said)
     if given.ship:
         ship(run)
 

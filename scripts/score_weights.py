@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from shipping import head, ship
+from shipping import head, keep, ship
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
@@ -188,9 +188,9 @@ def main():
     given = options.parse_args()
     run = open_run(given.run)
     scores = score(run, sl.open(given.survey), given.band, given.n)
-    run.write_facts("scores", json.loads(json.dumps(scores, default=float)))
-    (run.path / "card.md").write_text(card(run, scores), encoding="utf-8")
-    print((run.path / "card.md").read_text(encoding="utf-8"))
+    said = card(run, scores)
+    keep(run, json.loads(json.dumps(scores, default=float)), said)
+    print(said)
     if given.ship:
         ship(run)
 

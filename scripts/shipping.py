@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from skyloom.checkpoint import LOSSES, SHIPPED, STATE, Run
+from skyloom.data.destination import write_whole
 
 WATTS = 10.0  # of a busy core, assumed
 LEFT = (LOSSES, STATE, "clock.json", "snapshots")  # what nobody needs who uses the weights
@@ -29,6 +32,12 @@ def head(run: Run, learnt: str) -> str:
         f"for {hours:.2f} h ({training['machine']}), {cpu:.2f} CPU hours, about {3.6 * cpu * WATTS:.0f} kJ at "
         f"{WATTS:.0f} W a busy core. Again: `scripts/train_weights FOLDER`. {said[0]}. Network: {said[1]}.{before}\n"
     )
+
+
+def keep(run: Run, scores: Mapping[str, Any], card: str) -> None:
+    """Write scores.json and card.md beside the weights."""
+    run.write_facts("scores", scores)
+    write_whole(run.path / "card.md", card)
 
 
 def ship(run: Run) -> None:

@@ -10,6 +10,7 @@ import skyloom as sl
 from skyloom.data import store
 from skyloom.infer.embed import Encoder
 from skyloom.nn.random_features import RandomEncoder, RandomEncoderConfig
+from skyloom.recipes import training
 from skyloom.sky.scaling import Asinh
 
 SIDE, NOISE, FILTERS = 32, 0.5, (16, 24, 28)
@@ -72,3 +73,23 @@ def encoder(galaxies):
 @pytest.fixture
 def embedded(galaxies, encoder):
     return sl.embed(galaxies, encoder).survey
+
+
+@pytest.fixture
+def train_in_two(monkeypatch):
+    """(at, …) as `train` takes them: a run that was stopped after so many steps, its state saved, and then ended."""
+
+    class Stopped(Exception):
+        pass
+
+    def train(at, *arguments, **more):
+        def stop(done, total, what):
+            if what == "steps" and done == at:
+                raise Stopped
+
+        monkeypatch.setattr(training, "SAVE", 0.0)
+        with pytest.raises(Stopped):
+            sl.train(*arguments, **more, progress=stop)
+        return sl.train(*arguments, **more)
+
+    return train

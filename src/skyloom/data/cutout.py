@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -116,6 +116,12 @@ class SurveyInfo:
         if band not in self.band_names:
             raise CutoutError(f"no band {band!r} in this survey; its bands are {', '.join(self.band_names)}")
         return self.band_names.index(band)
+
+    def binned(self, bands: Sequence[str], bin: int) -> SurveyInfo:
+        """What is true of images in these bands, all if none are named, after `bin` × `bin` pixels were averaged."""
+        chosen = tuple(self.bands[self.index(name)] for name in (bands or self.band_names))
+        scale = None if self.pixel_scale is None else self.pixel_scale * bin
+        return replace(self, bands=chosen, notes=(), pixel_scale=scale)
 
     def with_notes(self, *notes: str) -> SurveyInfo:
         return replace(self, notes=(*self.notes, *notes))

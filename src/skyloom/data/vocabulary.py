@@ -197,9 +197,7 @@ def read_objects(
         text: _lists(survey.table(one.columns).take(rows), one)
         for text, one in lists.items() if set(one.columns) <= set(survey.column_names)
     }  # fmt: skip
-    chosen = tuple(survey.info.bands[survey.info.index(name)] for name in (bands or survey.info.band_names))
-    scale = None if survey.info.pixel_scale is None else survey.info.pixel_scale * bin
-    info = replace(survey.info, bands=chosen, notes=(), pixel_scale=scale, shape=(crop, crop))
+    info = replace(survey.info.binned(bands, bin), shape=(crop, crop))
     return Read(kept, images, info, {name: _floats(table[name]) for name in names}, found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,12 +101,10 @@ def complete(
 def image_facts(reader: Reader, survey: store.Survey) -> ImageFacts | None:
     """The kind of images of the weights that a survey's are, if any."""
     for facts in reader.vocabulary.images:
-        there = set(facts.info.band_names) <= set(survey.info.band_names)
-        if there and has_images(survey, facts.bin, facts.info.shape[0]):
-            bands = tuple(survey.info.bands[survey.info.index(name)] for name in facts.info.band_names)
-            scale = None if survey.info.pixel_scale is None else survey.info.pixel_scale * facts.bin
-            if facts.suits(replace(survey.info, bands=bands, pixel_scale=scale)):
-                return facts
+        bands = facts.info.band_names
+        there = set(bands) <= set(survey.info.band_names) and has_images(survey, facts.bin, facts.info.shape[0])
+        if there and facts.suits(survey.info.binned(bands, facts.bin)):
+            return facts
     return None
 
 

@@ -20,6 +20,7 @@ from skyloom.sky.tokens import TokenBatch, TokenKind, Tokens
 LONGEST = 4096.0  # steps in the longest wave by which places are told
 VALUES = 8  # octaves of the waves by which single numbers are told, beside themselves
 Cache = list[tuple[Tensor, Tensor]]  # keys and values of each layer so far
+Waves = dict[str, Tensor]  # of the places of each kind's tokens
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ class SkyGPT(nn.Module):
 
     def _inputs(self, batch: TokenBatch) -> tuple[Float[Tensor, "b t d"], Bool[Tensor, "b t"]]:
         """Begin and all tokens but the last, each with the place of the one after it."""
-        contents, aims = self._contents(batch, {}), self._aims(batch)
+        waves = self._waves(batch)
+        contents, aims = self._contents(batch, {}, waves), self._aims(waves)
         first = self.begin.expand(len(aims), 1, -1)
         present = torch.cat([tokens.present for tokens in batch.values()], 1)
         there = torch.cat([torch.ones_like(present[:, :1]), present[:, :-1]], 1)
@@ -209,23 +211,28 @@ class SkyGPT(nn.Module):
 
     def _around(self, batch: TokenBatch, hidden: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """All tokens, each with its own place to be said, and which of them may be looked at: those there are."""
-        x = self._contents(batch, hidden) + self._aims(batch)
+        waves = self._waves(batch)
+        x = self._contents(batch, hidden, waves) + self._aims(waves)
         present = torch.cat([tokens.present for tokens in batch.values()], 1)
         return x, None if bool(present.all()) else present[:, None, None]
 
-    def _contents(self, batch: TokenBatch, hidden: Mapping[str, Tensor]) -> Float[Tensor, "b t d"]:
+    def _waves(self, batch: TokenBatch) -> Waves:
+        """Where the tokens of each kind lie, as waves."""
+        count = self.config.waves
+        return {name: self.ends_of(name).waves(tokens.places, count) for name, tokens in batch.items()}
+
+    def _contents(self, batch: TokenBatch, hidden: Mapping[str, Tensor], waves: Waves) -> Float[Tensor, "b t d"]:
         parts = []
         for name, tokens in batch.items():
             ends = self.ends_of(name)
             told = ends.told(tokens)
             if name in hidden:
                 told = torch.where(hidden[name][..., None], ends.hidden, told)
-            parts.append(told + ends.place(ends.waves(tokens.places, self.config.waves)))
+            parts.append(told + ends.place(waves[name]))
         return torch.cat(parts, 1)
 
-    def _aims(self, batch: TokenBatch) -> Float[Tensor, "b t d"]:
-        parts = [(self.ends_of(name), tokens.places) for name, tokens in batch.items()]
-        return torch.cat([ends.aim(ends.waves(places, self.config.waves)) for ends, places in parts], 1)
+    def _aims(self, waves: Waves) -> Float[Tensor, "b t d"]:
+        return torch.cat([self.ends_of(name).aim(part) for name, part in waves.items()], 1)
 
     def _through(self, x: Tensor, causal: bool, mask: Tensor | None, layers: int) -> Float[Tensor, "b t d"]:
         for layer in self.layers[:layers]:
@@ -261,11 +268,12 @@ class SkyGPT(nn.Module):
             name: Tokens(tokens.values.clone(), tokens.known.clone(), tokens.places) for name, tokens in batch.items()
         }
         laws: dict[str, list[Law]] = {name: [] for name in batch}
-        aims, cache = self._aims(batch), Cache()
+        waves, cache = self._waves(batch), Cache()
+        aims = self._aims(waves)
         present = torch.cat([tokens.present for tokens in batch.values()], 1)
         there = torch.cat([torch.ones_like(present[:, :1]), present], 1)
         prefix = self._given(batch, given)
-        x = torch.cat([self.begin.expand(len(aims), 1, -1), self._contents(batch, {})[:, :prefix]], 1)
+        x = torch.cat([self.begin.expand(len(aims), 1, -1), self._contents(batch, {}, waves)[:, :prefix]], 1)
         x = x[:, : prefix + 1] + aims[:, : prefix + 1] if prefix < len(names) else x[:, :-1] + aims
         x = self._read(x, cache, there)
         for k, name in enumerate(names[:prefix]):
@@ -279,7 +287,8 @@ class SkyGPT(nn.Module):
             asked = tokens.known[:, place].any(1, keepdim=True)
             tokens.values[:, place] = torch.where(tokens.known[:, place], said, 0.0) if asked.any() else 0.0
             if k + 1 < len(names):
-                content = self._contents({name: tokens.at(slice(place, place + 1))}, {})
+                here = slice(place, place + 1)
+                content = self._contents({name: tokens.at(here)}, {}, {name: waves[name][:, here]})
                 x = self._read(content + aims[:, k + 1 : k + 2], cache, there)
         return filled, {name: _joined(parts) for name, parts in laws.items() if parts}
 

@@ -17,7 +17,7 @@ from skyloom.data.cutout import SurveyInfo
 from skyloom.data.images import ImageBatch, ImageSet, image_batches, read_images
 from skyloom.data.store import Survey
 from skyloom.errors import RecipeError, RequestError
-from skyloom.recipes.lesson import School
+from skyloom.recipes.lesson import School, passing
 from skyloom.sky.scaling import Asinh, MinMax, facts_of
 
 JUDGED = 512  # images, at most, that a network is compared on
@@ -58,8 +58,7 @@ def read_side(recipe: Sample, school: School, sides: Sequence[str], wishes: Sequ
     """The images of every survey on these sides of its split that pass the filter, and what is wished of them."""
     found = []
     for survey, split in zip(school.surveys, school.splits, strict=True):
-        passing = set(survey.table(["object_id"], recipe.where or None)["object_id"].to_pylist())
-        ids = [name for side in sides for name in split.ids[side] if name in passing]
+        ids = passing(survey, split, sides, recipe.where)
         if not ids:
             raise RequestError(f"{survey.path.name} has no object where {recipe.where!r} to learn from; ask for others")
         images = read_images(
@@ -139,10 +138,7 @@ def noise_of(sets: Sequence[Images]) -> tuple[float, ...]:
 
 def info_learnt(recipe: Sample, images: ImageSet) -> SurveyInfo:
     """What the images that were learnt from are: their bands, their pixels after binning."""
-    info = images.info
-    bands = tuple(info.bands[info.index(name)] for name in (recipe.bands or info.band_names))
-    scale = None if info.pixel_scale is None else info.pixel_scale * recipe.bin
-    return replace(info, bands=bands, notes=(), pixel_scale=scale)
+    return images.info.binned(recipe.bands, recipe.bin)
 
 
 def generator_facts(

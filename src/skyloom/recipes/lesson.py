@@ -66,10 +66,14 @@ def splits_of(surveys: Sequence[Survey], seed: int) -> list[Split]:
 
 def learnt_and_held_out(survey: Survey, where: str, seed: int) -> tuple[list[str], list[str]]:
     """Objects that a recipe of this filter and seed learns from, and those that it never sees, by position."""
-    passing = set(survey.table(["object_id"], where or None)["object_id"].to_pylist())
-    ids = splits_of([survey], seed)[0].ids
-    learnt, *others = ([one for one in ids[side] if one in passing] for side in SIDES)
-    return learnt, [one for side in others for one in side]
+    split, (first, *others) = splits_of([survey], seed)[0], SIDES
+    return passing(survey, split, [first], where), passing(survey, split, others, where)
+
+
+def passing(survey: Survey, split: Split, sides: Sequence[str], where: str) -> list[str]:
+    """Objects on these sides of a split that pass an SQL filter, none for all, side after side."""
+    there = set(survey.table(["object_id"], where or None)["object_id"].to_pylist())
+    return [one for side in sides for one in split.ids[side] if one in there]
 
 
 def seen(school: School) -> dict[str, Any]:

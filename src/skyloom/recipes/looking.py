@@ -20,7 +20,7 @@ from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.looks import LEVELS, UNCERTAIN, Eye, Look, calibrated
 from skyloom.metrics.calibration import conformal_factor
 from skyloom.recipes.generators import Sample, info_learnt
-from skyloom.recipes.lesson import School, seen
+from skyloom.recipes.lesson import School, passing, seen
 from skyloom.sky.scaling import Asinh, facts_of
 
 SIDES: Mapping[str, float] = {"train": 0.63, "calibration": 0.12, "test": 0.25}
@@ -87,8 +87,8 @@ def pupils(recipe: Looking, school: School, side: str) -> Pupils:
         first = first or labels
         if (labels.kind, labels.classes) != (first.kind, first.classes):
             raise RecipeError("surveys with different kinds of labels, or other classes, at once; train on one of them")
-        passing = set(survey.table(["object_id"], recipe.where or None)["object_id"].to_pylist()) & set(labels.ids)
-        ids = [name for name in parts.ids[side] if name in passing]
+        labelled = set(labels.ids)
+        ids = [name for name in passing(survey, parts, [side], recipe.where) if name in labelled]
         if not ids:
             raise RequestError(f"{survey.path.name} has no labelled object on the side {side!r}; give more, or others")
         images.append(

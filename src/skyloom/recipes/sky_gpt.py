@@ -22,7 +22,7 @@ from skyloom.nn.sky_gpt import SkyGPT, SkyGPTConfig
 from skyloom.objectives.tokens import TokenLikelihood, surprises
 from skyloom.recipes.encoders import seeded
 from skyloom.recipes.generators import Sample
-from skyloom.recipes.lesson import Lesson, School, Size, seen
+from skyloom.recipes.lesson import Lesson, School, Size, passing, seen
 from skyloom.sky.patches import Order
 from skyloom.sky.scaling import facts_of
 from skyloom.sky.tokens import IMAGE, TokenBatch
@@ -106,8 +106,7 @@ def read_sides(recipe: SkyGPTRecipe, school: School, sides: Sequence[str]) -> li
 
 
 def _read(recipe: SkyGPTRecipe, school: School, survey: Survey, split: Split, sides: Sequence[str]) -> Read:
-    passing = set(survey.table(["object_id"], recipe.where or None)["object_id"].to_pylist())
-    ids = [name for side in sides for name in split.ids[side] if name in passing]
+    ids = passing(survey, split, sides, recipe.where)
     if not ids:
         raise RequestError(f"{survey.path.name} has no object where {recipe.where!r} to learn from; ask for others")
     return read_objects(
