@@ -56,7 +56,7 @@ def rms(miss: np.ndarray, unit: str, group: np.ndarray | None = None) -> Score:
 
 def sides(run: Run, survey: store.Survey) -> tuple[list[str], list[str]]:
     """What was learnt from, and what was not."""
-    split = splits_of([survey], run.record["settings"]["seed"])[0].ids
+    split = splits_of([survey], run.record["settings"]["split"])[0].ids
     return list(split["train"]), [name for side in UNSEEN for name in split[side]]
 
 

@@ -212,7 +212,7 @@ def main() -> None:
     asked = parser.parse_args()
     survey, runs = sl.open(asked.survey), [open_run(name) for name in asked.runs]
     encoders = [encoder_of(run.path) for run in runs]
-    split = splits_of([survey], runs[0].record["settings"]["seed"])[0]
+    split = splits_of([survey], runs[0].record["settings"]["split"])[0]
     passing = set(survey.table(["object_id"], asked.where or None)["object_id"].to_pylist())
     sides = {side: [one for one in ids if one in passing] for side, ids in split.ids.items()}
     train_ids, test_ids = sides["train"], [*sides["calibration"], *sides["test"]]

@@ -117,7 +117,7 @@ def scores_of(run: Run, survey: sl.Survey, fields: int) -> dict:
     """Everything that is compared."""
     painter, settings = painter_of(run.path), run.record["settings"]
     bands, rms = painter.info.band_names, np.array(painter.rms)
-    learnt, held_out = learnt_and_held_out(survey, settings["where"], settings["seed"])
+    learnt, held_out = learnt_and_held_out(survey, settings["where"], settings["split"])
     fake = made_fields(run, fields, len(held_out), min(survey.info.shape), run.path.parent)
     everything = fake.table(["object_id"])["object_id"].to_pylist()
     skies = {

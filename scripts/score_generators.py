@@ -35,7 +35,7 @@ def side(survey: store.Survey, run: Run, names: tuple[str, ...], where: str, pat
     if path.exists():
         return sl.open(path)
     settings = run.record["settings"]
-    split = splits_of([survey], settings["seed"])[0]
+    split = splits_of([survey], settings["split"])[0]
     passing = set(survey.table(["object_id"], where or None)["object_id"].to_pylist())
     ids = [one for name in names for one in split.ids[name] if one in passing]
     if settings["bin"] == 1 and not settings["bands"]:

@@ -36,8 +36,7 @@ from skyloom.metrics.looks import (
     judge_classes,
     judge_fractions,
 )
-from skyloom.recipes.lesson import School
-from skyloom.recipes.looking import pupils, split_for
+from skyloom.recipes.looking import pupils
 from skyloom.recipes.settings import with_settings
 from skyloom.recipes.training import RECIPES
 
@@ -50,7 +49,7 @@ def sides_of(run: Run, survey: store.Survey) -> Sides:
     recipe = RECIPES[run.record["recipe"]].sizes(run.record["size"])
     wanted = {"split": str(record["split"]), "bin": str(record["bin"]), "crop": str(record["crop"])}
     recipe = replace(with_settings(recipe, wanted), target=record["target"], labels=record["labels"])
-    school = School([survey], split_for(recipe, [survey]), torch.device("cpu"), None)
+    school = RECIPES[run.record["recipe"]].school(recipe, [survey], torch.device("cpu"), None)
     found = {side: pupils(recipe, school, side) for side in ("train", "test")}
     return {side: (one.images[0], one.values[0]) for side, one in found.items()}
 

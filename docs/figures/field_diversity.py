@@ -67,7 +67,7 @@ def windows(images: np.ndarray, painter: Painter) -> np.ndarray:
 def real_windows(survey: sl.Survey, painter: Painter) -> np.ndarray:
     """Windows of all pieces, in random order, those away from sources that are too large or bright to be made."""
     settings, bands = open_run(NAME).record["settings"], painter.info.band_names
-    learnt, held_out = learnt_and_held_out(survey, settings["where"], settings["seed"])
+    learnt, held_out = learnt_and_held_out(survey, settings["where"], settings["split"])
     ids = [*learnt, *held_out]
     images = read_images(survey, ids, bands=bands)
     seen = field_sources(survey, ids, painter.rms, bands=bands, most_pixels=LARGE, peak=BRIGHT).good

@@ -192,7 +192,7 @@ def patches(sky: Sky, seed: int) -> Album:
 def main() -> None:
     pieces, fields = (sl.open(path) for path in sys.argv[1:])
     settings = open_run(NAME).record["settings"]
-    learnt, held_out = learnt_and_held_out(pieces, settings["where"], settings["seed"])
+    learnt, held_out = learnt_and_held_out(pieces, settings["where"], settings["split"])
     past, real = sky_of(pieces, learnt), sky_of(pieces, held_out)
     made = sky_of(fields, fields.table(["object_id"])["object_id"].to_pylist())
     bands, scale = made.sources.bands, pieces.info.pixel_scale

@@ -43,7 +43,7 @@ def learnt(survey: sl.Survey, folder: Path) -> None:
     """Train up to the last of STEPS, and keep the network at each."""
     recipe = with_settings(deep_field.deep_field("laptop"), {"where": "x > 1000", "steps": "3500", "alone": "2500"})
     torch.set_num_threads(1)
-    lesson = deep_field.lesson(recipe, School([survey], splits_of([survey], recipe.seed), torch.device("cpu"), None))
+    lesson = deep_field.lesson(recipe, School([survey], splits_of([survey], recipe.split), torch.device("cpu"), None))
     keep(lesson.product, folder, 0)
     for step in train(lesson.update, islice(lesson.batches(0), STEPS[-1])):
         if step.number in STEPS:

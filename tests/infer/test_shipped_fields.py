@@ -20,7 +20,7 @@ def held_out(tmp_path_factory):
     record = open_run("deep-field").record
     assert record["surveys"][0]["hash"] == survey.content_hash  # the very pieces that it was trained on
     fair = set(survey.table(["object_id"], record["settings"]["where"])["object_id"].to_pylist())
-    ids = splits_of([survey], record["settings"]["seed"])[0].ids
+    ids = splits_of([survey], record["settings"]["split"])[0].ids
     return survey, [one for side in ("calibration", "test") for one in ids[side] if one in fair]
 
 

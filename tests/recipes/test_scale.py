@@ -34,6 +34,7 @@ class Toy:
     steps: int = 1
     batch: int = 100
     seed: int = 0
+    split: int = 0
     offset: float = 0.0
 
 

@@ -101,6 +101,7 @@ def test_fine_tuning_starts_from_what_was_learnt(galaxies, tmp_path, rank):
     [
         ({"crop": "18"}, "multiple of its patches"), ({"context": "5"}, "context=5"), ({"radii": "-1"}, "positive"),
         ({"start": "galaxy-kids"}, "start from a sky_gpt"), ({"series": "mag"}, "values@places"),
+        ({"low_rank": "2"}, "set start=RUN"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_refused(galaxies, tmp_path, settings, said):

@@ -72,13 +72,17 @@ def reordered(batch: TokenBatch, rng: torch.Generator) -> TokenBatch:
 def some_hidden(batch: TokenBatch, rng: torch.Generator) -> dict[str, Bool[Tensor, "b t"]]:
     """Which tokens of each object are hidden. Of a third of the objects all that is no image, of a sixth all that is
     one; of the others whole kinds, with a chance that is drawn for each object from none to all. Of half of the kinds
-    that are left a share of their tokens, drawn likewise, but of images that are all that is shown none.
+    that are left a share of their tokens, drawn likewise.
 
-    So a network meets everything from one missing number to an image alone. Hiding kinds by chance only would hardly
-    ever hide all of a dozen columns, and images would be left to themselves (docs/LOG.md).
+    Images that are all that is shown stay whole, but for a third of them: what lies beyond a line near the middle is
+    hidden, with the light that would tell of it.
+
+    So a network meets everything from one missing number to half an image alone. Hiding kinds by chance only would
+    hardly ever hide all of a dozen columns, and scattered patches only would never ask for half a galaxy (docs/LOG.md).
     """
     n = len(next(iter(batch.values())).values)
-    alone, chance = torch.rand(n, 1, generator=rng), torch.rand(n, 1, generator=rng)
+    alone, chance, cut = (torch.rand(n, 1, generator=rng) for _ in range(3))
+    cuts = (alone < 1 / 3) & (cut < 1 / 3)
     hidden = {}
     for name, tokens in batch.items():
         image = name.startswith((LIGHT, IMAGE))
@@ -87,7 +91,17 @@ def some_hidden(batch: TokenBatch, rng: torch.Generator) -> dict[str, Bool[Tenso
         whole = shut | (torch.rand(n, 1, generator=rng) < chance)
         share = torch.rand(n, 1, generator=rng) * (torch.rand(n, 1, generator=rng) < 0.5)
         hidden[name] = (whole | (torch.rand(n, tokens.values.shape[1], generator=rng) < share)) & ~spared
+        if image:
+            hidden[name] |= cuts & (beyond_a_line(tokens, rng) if name.startswith(IMAGE) else True)
     return hidden
+
+
+def beyond_a_line(tokens: Tokens, rng: torch.Generator) -> Bool[Tensor, "b t"]:
+    """Patches on the far side of a line in any direction, between the middle of each image and half way to its edge."""
+    angle, share = (torch.rand(len(tokens.values), 1, generator=rng) for _ in range(2))
+    rows, columns = tokens.places[..., 0].cpu(), tokens.places[..., 1].cpu()
+    along = rows * torch.sin(2 * torch.pi * angle) + columns * torch.cos(2 * torch.pi * angle)
+    return along > 0.5 * share * along.amax(1, keepdim=True)
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ class Sample:
     bands : names, none for all; where : an SQL filter of the survey; bin : pixels averaged to one along each axis
     crop : side of an image after that [pixel], 0 for the whole cutout
     shift : largest shift of an image along each axis [pixel]; 0 where there are images enough
+    split : seed of the split; the same for runs that are compared, averaged or begun from one another
     """
 
     bands: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Sample:
     bin: int = 1
     crop: int = 0
     shift: float = 0.0
+    split: int = 0
 
 
 def require_images(recipe: Sample, survey: Survey) -> None:

@@ -59,13 +59,14 @@ class Lesson:
         return part
 
 
-def splits_of(surveys: Sequence[Survey], seed: int) -> list[Split]:
-    """How each survey is dealt to training, calibration and test; the same for the same seed."""
-    return [split(survey, SIDES, seed) for survey in surveys]
+def splits_of(surveys: Sequence[Survey], seed: int, sides: Mapping[str, float] = SIDES) -> list[Split]:
+    """How each survey is dealt to training, calibration and test; the same for the same seed, which is the `split` of a
+    recipe: runs of other seeds hold back the same objects."""
+    return [split(survey, sides, seed) for survey in surveys]
 
 
 def learnt_and_held_out(survey: Survey, where: str, seed: int) -> tuple[list[str], list[str]]:
-    """Objects that a recipe of this filter and seed learns from, and those that it never sees, by position."""
+    """Objects that a recipe of this filter and split learns from, and those that it never sees, by position."""
     split, (first, *others) = splits_of([survey], seed)[0], SIDES
     return passing(survey, split, [first], where), passing(survey, split, others, where)
 

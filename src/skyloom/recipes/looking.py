@@ -14,7 +14,6 @@ from skyloom.data.decision_tree import fractions_of
 from skyloom.data.images import ImageSet, read_images
 from skyloom.data.labels import Labels, read_labels
 from skyloom.data.poses import ViewBatch, Wobble, view_batches
-from skyloom.data.splits import Split, split
 from skyloom.data.store import Survey
 from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.looks import LEVELS, UNCERTAIN, Eye, Look, calibrated
@@ -40,7 +39,6 @@ class Looking(Sample):
         show it the whole of `crop`
     soften : of the asinh, in units of the sky's rms in one pixel; pictures are in a stretch already
     zoom, dim : how far views lie apart, with `shift` (`data.poses.Wobble`)
-    split : seed of the split; the same for runs that are to be averaged or compared
     """
 
     target: str = ""
@@ -51,7 +49,6 @@ class Looking(Sample):
     zoom: float = 1.2
     dim: float = 0.1
     shift: float = 3.0
-    split: int = 0
 
 
 class Pupils(NamedTuple):
@@ -60,11 +57,6 @@ class Pupils(NamedTuple):
     images: list[ImageSet]
     values: list[Float[np.ndarray, "n k"]]
     labels: Labels
-
-
-def split_for(recipe: Looking, surveys: Sequence[Survey]) -> list[Split]:
-    """63 % to learn from, 12 % to calibrate on, and a quarter that training never sees."""
-    return [split(survey, SIDES, recipe.split) for survey in surveys]
 
 
 def require(recipe: Looking, survey: Survey) -> None:

@@ -36,7 +36,7 @@ class Pix2ProfRecipe:
         stand. In evaluation a batch norm does not see the batch it was trained in, and images of so large a range
         differ by much: a run needs a second one that starts from it with frozen norms (docs/LOG.md)
     fall : last steps, in which the learning rate goes down to nought
-    plateau : steps for which the last value is repeated, so that the stop is learnt
+    plateau : steps for which the last value is repeated, so that the stop is learnt; split : seed of the split
     """
 
     net: Pix2ProfConfig = field(default_factory=Pix2ProfConfig)
@@ -54,6 +54,7 @@ class Pix2ProfRecipe:
     learning_rate: float = 2e-4
     teacher_forcing: float = 0.4
     seed: int = 0
+    split: int = 0
 
 
 def pix2prof(size: Size) -> Pix2ProfRecipe:

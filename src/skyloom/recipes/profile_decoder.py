@@ -28,7 +28,7 @@ class ProfileDecoderRecipe:
 
     target : the profiles to learn: "true" of mocks, or a column profile_<name>
     start : weights to start from, a run or a name; empty for none
-    batch : band-images in a step
+    batch : band-images in a step; split : seed of the split
     """
 
     net: ProfileDecoderConfig = field(default_factory=ProfileDecoderConfig)
@@ -41,6 +41,7 @@ class ProfileDecoderRecipe:
     weight_decay: float = 0.02
     momentum: float = 0.998
     seed: int = 0
+    split: int = 0
 
 
 def profile_decoder(size: Size) -> ProfileDecoderRecipe:

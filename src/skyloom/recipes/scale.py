@@ -24,7 +24,7 @@ from skyloom.metrics.costs import Assumptions, Cost, assumptions, costs
 from skyloom.metrics.law_fit import LEAST, FittedLaw, Interval, fit_law
 from skyloom.metrics.runs import FACTS, Trials, read_trials
 from skyloom.metrics.scaling import FLOP_PER, optimum
-from skyloom.recipes.lesson import Progress, School, Size
+from skyloom.recipes.lesson import Progress, Size
 from skyloom.recipes.training import entry_of, train
 from skyloom.report.scaling import Mark, law_figure
 
@@ -198,7 +198,7 @@ def _foretell(
     trials = read_trials(runs)
     fit = fit_law(trials.n_parameters, trials.n_tokens, trials.loss)
     entry, chosen = entry_of(recipe, size, {**common, **cell})
-    lesson = entry.lesson(chosen, School(surveys, entry.split(chosen, surveys), torch.device(device), progress))
+    lesson = entry.lesson(chosen, entry.school(chosen, surveys, torch.device(device), progress))
     n = float(sum(weight.numel() for weight in lesson.product.parameters()))
     each = trials.n_tokens / np.where(trials.samples > 0, trials.samples, np.nan)
     d = lesson.steps * lesson.batch * float(np.median(each))

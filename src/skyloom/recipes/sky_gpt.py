@@ -89,6 +89,11 @@ def require(recipe: SkyGPTRecipe, survey: Survey) -> None:
             f"soften={recipe.soften}, points={recipe.points}, radii={recipe.radii}: a softening and radii are "
             "positive, and a series has 2 points or more"
         )
+    if recipe.net.low_rank and not recipe.start:
+        raise RecipeError(
+            f"low_rank={recipe.net.low_rank} learns a change to weights that stay, and there is no start: set "
+            "start=RUN, or low_rank=0"
+        )
     there = [name for name in recipe.numbers if name in survey.column_names]
     series = {text: listed(text).columns for text in recipe.series}
     there += [text for text, columns in series.items() if set(columns) <= set(survey.column_names)]

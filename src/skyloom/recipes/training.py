@@ -17,8 +17,7 @@ from skyloom import __version__
 from skyloom.checkpoint import Run, begin
 from skyloom.data import store
 from skyloom.data.profiles import read_profiles
-from skyloom.data.splits import Split
-from skyloom.data.workers import Share
+from skyloom.data.workers import ALONE, Share
 from skyloom.errors import RecipeError, RequestError
 from skyloom.infer.placed import device_of
 from skyloom.recipes import (
@@ -38,7 +37,7 @@ from skyloom.recipes import (
 )
 from skyloom.recipes.encoders import require_views
 from skyloom.recipes.generators import require_images
-from skyloom.recipes.lesson import Lesson, Progress, School, Size, splits_of
+from skyloom.recipes.lesson import SIDES, Lesson, Progress, School, Size, splits_of
 from skyloom.recipes.processes import on_devices, require_devices
 from skyloom.recipes.settings import with_settings
 from skyloom.train import train as steps_of
@@ -48,16 +47,21 @@ SAVE = 300.0  # seconds between two states to go on from
 
 
 class Entry(NamedTuple):
-    """A recipe: its function of one dial, what makes a lesson of it, what a survey must have for it, its split, and
-    whether several processes can share its batches."""
+    """A recipe: its function of one dial, what makes a lesson of it, what a survey must have for it, the sides of
+    its split, and whether several processes can share its batches."""
 
     sizes: Callable[[Size], Any]
     lesson: Callable[[Any, School], Lesson]
     require: Callable[[Any, store.Survey], None]
-    split: Callable[[Any, Sequence[store.Survey]], list[Split]] = lambda recipe, surveys: splits_of(
-        surveys, recipe.seed
-    )
+    sides: Mapping[str, float] = SIDES
     shares: bool = False
+
+    def school(
+        self, chosen: Any, surveys: Sequence[store.Survey], device: torch.device, progress: Progress | None,
+        share: Share = ALONE,
+    ) -> School:  # fmt: skip
+        """The surveys, split as the recipe wants them."""
+        return School(surveys, splits_of(surveys, chosen.split, self.sides), device, progress, share)
 
 
 def require_target(recipe: Any, survey: store.Survey) -> None:
@@ -72,8 +76,8 @@ RECIPES = {
     "astroddpm": Entry(astroddpm.astroddpm, astroddpm.lesson, require_images),
     "galaxy_edm": Entry(galaxy_edm.galaxy_edm, galaxy_edm.lesson, galaxy_edm.require),
     "spatial_gan": Entry(spatial_gan.spatial_gan, spatial_gan.lesson, spatial_gan.require),
-    "morphology": Entry(morphology.morphology, morphology.lesson, morphology.require, looking.split_for),
-    "galaxy_zoo": Entry(galaxy_zoo.galaxy_zoo, galaxy_zoo.lesson, looking.require, looking.split_for),
+    "morphology": Entry(morphology.morphology, morphology.lesson, morphology.require, looking.SIDES),
+    "galaxy_zoo": Entry(galaxy_zoo.galaxy_zoo, galaxy_zoo.lesson, looking.require, looking.SIDES),
     "deep_field": Entry(deep_field.deep_field, deep_field.lesson, deep_field.require),
     "simclr": Entry(simclr.simclr, simclr.lesson, require_views),
     "vae": Entry(vae.vae, vae.lesson, require_views),
@@ -101,7 +105,8 @@ def train(
         machines start the command by torchrun. For the recipe sky_gpt
     Each survey is split by position: 80 % to learn from, 12 % to calibrate intervals on, 8 % that training never sees;
     63, 12 and 25 % for the recipes that learn how galaxies look.
-    Same recipe, surveys and seed: the same weights on a CPU of the same kind, also if it was killed in between.
+    Same recipe, surveys and seed: the same weights on a CPU of the same kind, also if it was killed in between. The
+    split has a seed of its own, the setting `split`: what one run holds back, another seed holds back too.
     Raises RecipeError for an unknown recipe, size or setting, RequestError for surveys without the target, RunError if
     `out` holds another run.
     """
@@ -126,8 +131,7 @@ def _trained(
 ) -> None:  # fmt: skip
     """The share of one process; the first writes the run."""
     run, entry = Run(path), RECIPES[recipe]
-    school = School(surveys, entry.split(chosen, surveys), where, progress, share)
-    lesson = entry.lesson(chosen, school)
+    lesson = entry.lesson(chosen, entry.school(chosen, surveys, where, progress, share))
     seconds = _loop(run, lesson, progress, first=share.rank == 0)
     if share.rank:
         return
