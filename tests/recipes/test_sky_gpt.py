@@ -1,13 +1,16 @@
 """sky_gpt trained for a moment: killed and resumed, embedded, asked, fine-tuned, and refused what it cannot be."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import skyloom as sl
 from skyloom.checkpoint import open_run
+from skyloom.data import store
 from skyloom.errors import RecipeError, RequestError
+from skyloom.infer.embed import encoder_of
 from skyloom.nn.sky_gpt import SkyGPT, SkyGPTConfig
 
 SMALL = {"numbers": "mag", "steps": "6", "masked": "0.5"}
@@ -46,6 +49,23 @@ def test_one_network_learns_images_numbers_and_light_curves(galaxies, curves, tm
     drawn = sl.complete(curves, tmp_path / "drawn.parquet", run.path, say=["mag@time", "colour"], first=3, draws=2)
     assert len(drawn) == 80 and drawn["draw"].to_pylist()[:4] == [0, 1, 0, 1] and (tmp_path / "drawn.parquet").exists()
     assert drawn["colour"][0].as_py() != drawn["colour"][1].as_py()
+
+
+def test_images_of_every_kind_that_was_learnt_have_vectors(galaxies, tmp_path):
+    """A second survey of other bands has its own way in, and its vectors do not depend on which came first."""
+    few = store.write(
+        tmp_path / "few.lance", replace(galaxies.info, bands=galaxies.info.bands[:1]),
+        (replace(one, flux=one.flux[:1], ivar=one.ivar[:1]) for one in galaxies.read()),
+    )  # fmt: skip
+    run = sl.train("sky_gpt", [galaxies, few], tmp_path / "run", size="smoke", settings={"steps": "4"})
+    for survey in (few, galaxies):
+        made = sl.embed(survey, with_=run.path)
+        assert np.isfinite(np.array(made.survey.table([made.column])[made.column].to_pylist())).all()
+    assert encoder_of(run.path, few.info).info.band_names == few.info.band_names
+    assert encoder_of(run.path, galaxies.info).info.band_names == galaxies.info.band_names
+    other = replace(galaxies.info, pixel_scale=9.0)
+    with pytest.raises(RequestError, match="knows pixels of"):
+        encoder_of(run.path, other).matched(other)
 
 
 def test_killed_and_resumed_is_the_uninterrupted_run(galaxies, tmp_path, train_in_two):

@@ -18,7 +18,7 @@ from skyloom.data.tokens import TokenSource
 from skyloom.data.vocabulary import FIRST, ImageFacts, has_images, listed, read_objects, source_of
 from skyloom.errors import RequestError
 from skyloom.infer.placed import device_of
-from skyloom.infer.token_nets import Reader, reader_of
+from skyloom.infer.token_nets import Reader, reader_of, reads
 from skyloom.nn.sky_gpt import SkyGPT
 from skyloom.sky.tokens import IMAGE, LIGHT, TokenBatch, Tokens
 
@@ -101,9 +101,7 @@ def complete(
 def image_facts(reader: Reader, survey: store.Survey) -> ImageFacts | None:
     """The kind of images of the weights that a survey's are, if any."""
     for facts in reader.vocabulary.images:
-        bands = facts.info.band_names
-        there = set(bands) <= set(survey.info.band_names) and has_images(survey, facts.bin, facts.info.shape[0])
-        if there and facts.suits(survey.info.binned(bands, facts.bin)):
+        if reads(facts, survey.info) and has_images(survey, facts.bin, facts.info.shape[0]):
             return facts
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -146,27 +146,38 @@ def _centred(planes: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return out
 
 
-def encoder_of(name: str | Path | Encoder) -> Encoder:
-    """The encoder of shipped weights, of a run directory, or open already; RequestError lists what there is."""
+def encoder_of(name: str | Path | Encoder, info: SurveyInfo | None = None) -> Encoder:
+    """The encoder of shipped weights, of a run directory, or open already; RequestError lists what there is.
+
+    info : of the images that it is wanted for: weights of sky_gpt may know several kinds of images, each with its own
+        way in; None for the first
+    """
     if isinstance(name, Encoder):
         return name
     run, facts = open_for(name, FACTS, "encoder", "vectors")
-    info = SurveyInfo.from_json(facts["info"])
+    net, seen, noise, scaling, bin = _net(run, facts, info)
     return Encoder(
-        run.name, run.hash, run.record["recipe"], info, tuple(facts["noise"]), scaling_of(facts["scaling"]),
-        facts["bin"], facts["dimension"], facts["some_bands"], placed(_net(run, info)),
+        run.name, run.hash, run.record["recipe"], seen, noise, scaling, bin, facts["dimension"], facts["some_bands"],
+        placed(net),
     )  # fmt: skip
 
 
-def _net(run: Run, info: SurveyInfo) -> nn.Module:
+def _net(
+    run: Run, facts: Mapping[str, Any], info: SurveyInfo | None
+) -> tuple[nn.Module, SurveyInfo, tuple[float, ...], Asinh, int]:
+    """The network, and of the images that it sees: what they are, their noise, their scaling, their binning."""
     if run.facts(TOKENS):
-        return vectors_of(run)
+        tokens = vectors_of(run, info)
+        kind = tokens.facts
+        return tokens, kind.info, kind.noise, kind.scaling, kind.bin
+    seen = SurveyInfo.from_json(facts["info"])
     settings = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in run.record["settings"]["net"].items()
     }
-    settings |= {name: info.shape[0] for name in ("side",) if name in settings}
-    return run.load(NETS[run.record["recipe"]]({**settings, "channels": len(info.bands)}))
+    settings |= {name: seen.shape[0] for name in ("side",) if name in settings}
+    net = run.load(NETS[run.record["recipe"]]({**settings, "channels": len(seen.bands)}))
+    return net, seen, tuple(facts["noise"]), scaling_of(facts["scaling"]), facts["bin"]
 
 
 class Embedded(NamedTuple):
@@ -199,7 +210,8 @@ def embed(
     `cluster_<name>_probability` how probable it is.
     Raises RequestError for weights that make no vectors, or bands and pixels that they have never seen.
     """
-    survey, encoder = store.opened(survey), encoder_of(with_)
+    survey = store.opened(survey)
+    encoder = encoder_of(with_, survey.info)
     column = column_of(encoder.name)
     encoder.matched(survey.info)
     missing = without_embedding(survey, encoder.name, encoder.hash)

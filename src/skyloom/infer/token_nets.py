@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skyloom.checkpoint import Run, open_for
+from skyloom.data.cutout import SurveyInfo
 from skyloom.data.vocabulary import ImageFacts, Vocabulary
 from skyloom.nn.sky_gpt import SkyGPT, SkyGPTConfig
 
@@ -51,7 +52,15 @@ class ImagesToVectors(nn.Module):
         return self.net.vectors({kind.name: part for kind, part in zip(kinds, tokens, strict=True)})
 
 
-def vectors_of(run: Run) -> ImagesToVectors:
-    """What turns images of the first survey's kind into vectors."""
+def vectors_of(run: Run, info: SurveyInfo | None) -> ImagesToVectors:
+    """What turns images of a survey into vectors; where none of the run's kinds suits them, or None is given, images of
+    its first survey."""
     reader = read_run(run)
-    return ImagesToVectors(reader.net, reader.vocabulary.images[0])
+    kinds = reader.vocabulary.images
+    return ImagesToVectors(reader.net, next((one for one in kinds if info and reads(one, info)), kinds[0]))
+
+
+def reads(facts: ImageFacts, info: SurveyInfo) -> bool:
+    """Whether images of a survey are of this kind, among other bands perhaps."""
+    bands = facts.info.band_names
+    return set(bands) <= set(info.band_names) and facts.suits(info.binned(bands, facts.bin))

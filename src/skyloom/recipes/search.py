@@ -170,7 +170,7 @@ def _vectors(
         place = {one: row for row, one in enumerate(kept.ids)}
         parts.append(kept.vectors[[place[one] for one in asked.own]])
     if asked.images:
-        encoder = encoder_of(index.name.replace("_", "-") if with_ is None else with_)
+        encoder = encoder_of(index.name.replace("_", "-") if with_ is None else with_, survey.info)
         index.require(encoder.hash)
         flux, ivar, sky = (np.stack([getattr(one, part) for one in asked.cutouts]) for part in ("flux", "ivar", "sky"))
         parts.append(encoder.vectors(flux, ivar, info=survey.info, sky=sky, device=device))
