@@ -25,6 +25,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from skyloom.data.destination import drafted, write_whole
 from skyloom.errors import RequestError, RunError
@@ -77,19 +78,24 @@ class Run:
             ) from fault
         return net.eval()
 
-    def save(self, net: nn.Module, half: bool = False) -> None:
-        """Write the network to use; half : in half precision, where nothing overflows in it."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-        _write({name: tensor.half() if half and _fits_half(tensor) else tensor for name, tensor in tensors.items()},
-               self.path / WEIGHTS)  # fmt: skip
+    def save(self, net: nn.Module, half: bool = False, write: bool = True) -> None:
+        """Write the network to use; half : in half precision, where nothing overflows in it.
 
-    def save_state(self, step: int, parts: Mapping[str, nn.Module | torch.optim.Optimizer]) -> None:
-        """Write all that is needed to go on after `step`."""
+        write : False in all processes but the first of those that share a network, and each must call it
+        """
+        tensors = _whole(net.state_dict())
+        if write:
+            halved = {name: one.half() if half and _fits_half(one) else one for name, one in tensors.items()}
+            _write(halved, self.path / WEIGHTS)
+
+    def save_state(self, step: int, parts: Mapping[str, nn.Module | torch.optim.Optimizer], write: bool = True) -> None:
+        """Write all that is needed to go on after `step`; write : as of `save`."""
         tensors = {"step": torch.tensor(step)}
         for part, thing in parts.items():
             state = _flat_optimiser(thing) if isinstance(thing, torch.optim.Optimizer) else thing.state_dict()
-            tensors |= {f"{part}/{name}": tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-        _write(tensors, self.path / STATE)
+            tensors |= {f"{part}/{name}": tensor for name, tensor in _whole(state).items()}
+        if write:
+            _write(tensors, self.path / STATE)
 
     def resume(self, parts: Mapping[str, nn.Module | torch.optim.Optimizer]) -> int:
         """Put the parts back as they were saved; the step to go on after, 0 for a new run."""
@@ -102,7 +108,8 @@ class Run:
             if isinstance(thing, torch.optim.Optimizer):
                 _fill_optimiser(thing, state)
             else:
-                thing.load_state_dict(state)
+                there = thing.state_dict()
+                thing.load_state_dict({name: _like(there.get(name), tensor) for name, tensor in state.items()})
         return int(tensors["step"])
 
     def finish(self) -> None:
@@ -209,6 +216,19 @@ def _fits_half(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and bool(tensor.abs().max() < 6e4) if tensor.numel() else False
 
 
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in this process's memory, put together where several processes hold their shares of them."""
+    there = {name: one.full_tensor() if isinstance(one, DTensor) else one for name, one in state.items()}
+    return {name: one.detach().cpu().contiguous() for name, one in there.items()}
+
+
+def _like(there: Tensor | None, tensor: Tensor) -> Tensor:
+    """A tensor shared out between processes as another one of its shape is, if that is."""
+    if not isinstance(there, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(there.device), there.device_mesh, there.placements)
+
+
 def _flat_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Tensors of an optimiser's state by `number of the parameter/name`."""
     state = optimiser.state_dict()["state"]
@@ -216,8 +236,10 @@ def _flat_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _fill_optimiser(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in flat.items():
         number, _, name = key.partition("/")
-        state.setdefault(int(number), {})[name] = tensor
+        weight = weights[int(number)]
+        state.setdefault(int(number), {})[name] = _like(weight, tensor) if tensor.shape == weight.shape else tensor
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from skyloom.data.workers import Share
@@ -81,17 +84,22 @@ def together(
     seed: int,
     rate: Callable[[int], float],
     clip: float | None = None,
+    sharded: bool = False,
 ) -> Update:
     """The ordinary update of a network by several processes, or by one: each finds its share of the losses.
 
     losses : a module of (batch, rng) to named losses, whose mean over the processes is descended. PyTorch's
         DistributedDataParallel averages gradients while they are found; what is returned is the mean of all processes
+    sharded : whether `shard` has been called on it, which averages gradients itself
     """
-    shared = DistributedDataParallel(losses, find_unused_parameters=True) if share.world > 1 else losses
+    copied = share.world > 1 and not sharded
+    shared = DistributedDataParallel(losses, find_unused_parameters=True) if copied else losses
     update = descend(losses, lambda _, batch, rng: shared(batch, rng), optimiser, seed=seed, rate=rate, clip=clip)
 
     def reported(number: int, batch: Any) -> dict[str, Tensor]:
-        found = update(number, batch)
+        with warnings.catch_warnings():  # what a layer keeps for generation is a view, and nothing here writes into it
+            warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+            found = update(number, batch)
         if share.world > 1:
             both = torch.stack(list(found.values()))
             dist.all_reduce(both)
@@ -99,6 +107,17 @@ def together(
         return found
 
     return reported
+
+
+def shard(losses: nn.Module, layers: Iterable[nn.Module], share: Share, device: str) -> None:
+    """Leave to every process its share of a network's weights, and so of its gradients and of its optimiser's state.
+
+    Layer after layer is put together while it is needed, by PyTorch's fully_shard (FSDP, Zhao et al. 2023,
+    arXiv:2304.11277). Make the optimiser after it: the weights are new ones.
+    """
+    mesh = init_device_mesh(device, (share.world,))
+    for part in (*layers, losses):
+        fully_shard(part, mesh=mesh)
 
 
 class Contest(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 import skyloom as sl
 from skyloom.checkpoint import open_run
@@ -157,21 +158,35 @@ def test_what_cannot_be_asked_is_refused_before_any_work(galaxies, tmp_path, ask
 def test_two_processes_have_the_losses_of_one(galaxies, curves, tmp_path):
     """The same curve to rounding, and the same network, whether one process sees a batch or two see half of it each."""
     settings = {"numbers": "mag,colour", "series": "mag@time", "steps": "50", "learning_rate": "1e-3"}
-    runs = [
-        sl.train("sky_gpt", [galaxies, curves], tmp_path / str(n), size="smoke", settings=settings, devices=n)
-        for n in (1, 2)
+    one, *others = [
+        sl.train("sky_gpt", [galaxies, curves], tmp_path / how, size="smoke", settings=settings, **more)
+        for how, more in {"1": {}, "2": {"devices": 2}, "sharded": {"devices": 2, "shard": True}}.items()
     ]
-    one, two = (json.loads((run.path / "losses.jsonl").read_text().splitlines()[0]) for run in runs)
-    for name in ("light", "image", "mag", "colour", "mag@time"):
-        assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-4)
-    one, two = (run.facts("scaling")["losses"] for run in runs)
-    for name, told in one.items():
-        assert two[name][0] == pytest.approx(told[0], rel=2e-3)
+    for two in others:
+        told, said = (json.loads((run.path / "losses.jsonl").read_text().splitlines()[0]) for run in (one, two))
+        for name in ("light", "image", "mag", "colour", "mag@time"):
+            assert said[name] == pytest.approx(told[name], rel=1e-3, abs=1e-4)
+        for name, (loss, *_) in one.facts("scaling")["losses"].items():
+            assert two.facts("scaling")["losses"][name][0] == pytest.approx(loss, rel=2e-3)
+
+
+@pytest.mark.slow
+def test_processes_that_share_a_network_go_on_where_they_were_killed(galaxies, tmp_path, train_in_two):
+    """Also as one process that has all of it: what is kept is whole."""
+    more = {"size": "smoke", "settings": SMALL}
+    whole = sl.train("sky_gpt", galaxies, tmp_path / "whole", **more, devices=2, shard=True)
+    again = train_in_two(3, "sky_gpt", galaxies, tmp_path / "part", **more, devices=2, shard=True)
+    assert again.hash == whole.hash
+    alone = sl.train("sky_gpt", galaxies, tmp_path / "alone", **more)
+    for key, weight in load_file(alone.path / "weights.safetensors").items():
+        assert load_file(whole.path / "weights.safetensors")[key].float() == pytest.approx(weight.float(), abs=2e-3)
 
 
 def test_recipes_that_cannot_share_say_so(galaxies, tmp_path):
     with pytest.raises(RecipeError, match="trains in one process"):
         sl.train("simclr", galaxies, tmp_path / "run", size="smoke", devices=2)
+    with pytest.raises(RequestError, match="nobody to share with"):
+        sl.train("sky_gpt", galaxies, tmp_path / "run", size="smoke", shard=True)
     with pytest.raises(RequestError, match="at least one"):
         sl.train("sky_gpt", galaxies, tmp_path / "run", size="smoke", devices=0)
     assert not (tmp_path / "run").exists()

@@ -71,12 +71,15 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A number of the recipe; repeatable.")
     ] = None,
     devices: Annotated[int, typer.Option(metavar="N", help="GPUs, or processes on a CPU, that share each batch.")] = 1,
+    shard: Annotated[bool, typer.Option("--shard", help="Let them share the network too, if it is too large.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train RECIPE on SURVEY. Run it again with the same --out to go on."""
     given = pairs(settings)
     with job(as_json) as progress:
-        run = sl.train(recipe, surveys, out, size=size.value, settings=given, devices=devices, progress=progress)
+        run = sl.train(
+            recipe, surveys, out, size=size.value, settings=given, devices=devices, shard=shard, progress=progress
+        )
         facts = run.facts("training") or {}
         remarks = [f"{out}: trained in {facts['seconds']:.0f} s", *facts.get("left_out", ())]
         finish("; ".join(remarks), {"run": str(out), **facts}, as_json)

@@ -21,14 +21,15 @@ Progress = Callable[[int, int | None, str], None]
 
 
 class School(NamedTuple):
-    """Where and on what to learn: surveys, each with its split by position; the device; who is told of progress; and
-    which of several processes this is."""
+    """Where and on what to learn: surveys, each with its split by position; the device; who is told of progress; which
+    of several processes this is; and whether they share the network too."""
 
     surveys: Sequence[Survey]
     splits: Sequence[Split]
     device: torch.device
     progress: Progress | None
     share: Share = ALONE
+    sharded: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Lesson:
     batches : from the number of steps taken so far
     finish : calibrate and score the network that was kept, and write what was found beside it
     after : called after every step, settle : once after the last, before the network is kept
+    whole : makes the network to use where processes hold shares of it; None where each has all of it
     """
 
     parts: Mapping[str, nn.Module | torch.optim.Optimizer]
@@ -50,6 +52,7 @@ class Lesson:
     finish: Callable[[Run, nn.Module], Mapping[str, Any]]
     after: Callable[[Run, int], None] | None = None
     settle: Callable[[Run], None] | None = None
+    whole: Callable[[], nn.Module] | None = None
 
     @property
     def product(self) -> nn.Module:

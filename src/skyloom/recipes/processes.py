@@ -15,13 +15,16 @@ import torch.distributed as dist
 from skyloom.data.workers import ALONE, Share, start
 from skyloom.errors import RequestError
 
+LAUNCHED = "TORCHELASTIC_RUN_ID"  # set by torchrun
 Work = Callable[..., Any]  # of a module; called with a Share, the device of its process, and the arguments
 
 
-def require_devices(devices: int, device: str) -> None:
-    """RequestError for more GPUs than there are, or no process at all."""
+def require_devices(devices: int, device: str, shard: bool = False) -> None:
+    """RequestError for more GPUs than there are, no process at all, or a single one that is to share a network."""
     if devices < 1:
         raise RequestError(f"devices={devices}: at least one is needed")
+    if shard and devices == 1 and LAUNCHED not in os.environ:
+        raise RequestError("shard, and one process that has nobody to share with; ask for devices=2 or more")
     if device == "cuda" and devices > torch.cuda.device_count():
         raise RequestError(f"devices={devices}, and there are {torch.cuda.device_count()} GPUs; ask for fewer")
 
@@ -32,7 +35,7 @@ def on_devices(devices: int, device: str, work: Work, arguments: Sequence[Any], 
     shown : a last argument for the first process alone; the others get None. The arguments of the others are pickled
     Under torchrun the processes are there already, and `devices` counts for nothing.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if LAUNCHED in os.environ:
         rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         return _in_group("env://", rank, world, device, work, (*arguments, None if rank else shown))
     if devices == 1:
@@ -42,6 +45,13 @@ def on_devices(devices: int, device: str, work: Work, arguments: Sequence[Any], 
         for rank in range(1, devices):
             start(stack, (_other, [rank], (meeting, devices, device, work, tuple(arguments))))
         return _in_group(meeting, 0, devices, device, work, (*arguments, shown))
+
+
+def agreed(choice: bool) -> bool:
+    """What the first of the processes chose; all must call it."""
+    said = [choice]
+    dist.broadcast_object_list(said, src=0)
+    return said[0]
 
 
 def _other(rank: int, told: tuple[str, int, str, Work, tuple]) -> None:

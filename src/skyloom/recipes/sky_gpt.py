@@ -26,7 +26,7 @@ from skyloom.recipes.lesson import Lesson, School, Size, passing, seen
 from skyloom.sky.patches import Order
 from skyloom.sky.scaling import facts_of
 from skyloom.sky.tokens import IMAGE, TokenBatch
-from skyloom.train import together, warm_then_cosine
+from skyloom.train import shard, together, warm_then_cosine
 
 FACTS = "tokens"
 JUDGED = 1_024  # held-out objects of each survey on which the loss is taken
@@ -137,6 +137,9 @@ def lesson(recipe: SkyGPTRecipe, school: School) -> Lesson:
         take_over(net, begun)
     net.to(school.device)
     objective = TokenLikelihood(recipe.masked, recipe.mixed, recipe.robust, school.share)
+    losses = Losses(net, objective)
+    if school.sharded:
+        shard(losses, net.layers, school.share, school.device.type)
     optimiser = torch.optim.AdamW(
         groups_of(net, recipe.decay), lr=recipe.learning_rate, betas=(0.9, 0.95),
         fused=school.device.type == "cuda",
@@ -144,7 +147,7 @@ def lesson(recipe: SkyGPTRecipe, school: School) -> Lesson:
     if school.device.type == "cuda":
         net.compile(dynamic=True)
     update = together(
-        Losses(net, objective), optimiser, school.share, seed=recipe.seed, clip=1.0,
+        losses, optimiser, school.share, seed=recipe.seed, clip=1.0, sharded=school.sharded,
         rate=warm_then_cosine(recipe.learning_rate, recipe.warm, recipe.steps),
     )  # fmt: skip
 
@@ -162,8 +165,9 @@ def lesson(recipe: SkyGPTRecipe, school: School) -> Lesson:
         return found
 
     return Lesson(
-        {"net": net, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch, seen(school), finish
-    )
+        {"net": net, "optimiser": optimiser}, update, batches, recipe.steps, recipe.batch, seen(school), finish,
+        whole=(lambda: SkyGPT(config).to(school.device)) if school.sharded else None,
+    )  # fmt: skip
 
 
 class Losses(nn.Module):

@@ -38,7 +38,7 @@ from skyloom.recipes import (
 from skyloom.recipes.encoders import require_views
 from skyloom.recipes.generators import require_images
 from skyloom.recipes.lesson import SIDES, Lesson, Progress, School, Size, splits_of
-from skyloom.recipes.processes import on_devices, require_devices
+from skyloom.recipes.processes import agreed, on_devices, require_devices
 from skyloom.recipes.settings import with_settings
 from skyloom.train import train as steps_of
 
@@ -58,10 +58,10 @@ class Entry(NamedTuple):
 
     def school(
         self, chosen: Any, surveys: Sequence[store.Survey], device: torch.device, progress: Progress | None,
-        share: Share = ALONE,
+        share: Share = ALONE, sharded: bool = False,
     ) -> School:  # fmt: skip
         """The surveys, split as the recipe wants them."""
-        return School(surveys, splits_of(surveys, chosen.split, self.sides), device, progress, share)
+        return School(surveys, splits_of(surveys, chosen.split, self.sides), device, progress, share, sharded)
 
 
 def require_target(recipe: Any, survey: store.Survey) -> None:
@@ -95,6 +95,7 @@ def train(
     settings: Mapping[str, str] | None = None,
     device: str | None = None,
     devices: int = 1,
+    shard: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Train a recipe on one survey or several, and write the run directory `out`; call it again to go on.
@@ -103,6 +104,7 @@ def train(
     device : "cpu" or "cuda", None for the GPU where there is one
     devices : so many GPUs, or processes on a CPU, that share each batch, with the same losses but for rounding; on many
         machines start the command by torchrun. For the recipe sky_gpt
+    shard : whether they share the network and its optimiser too (FSDP), for networks too large to train on one of them
     Each survey is split by position: 80 % to learn from, 12 % to calibrate intervals on, 8 % that training never sees;
     63, 12 and 25 % for the recipes that learn how galaxies look.
     Same recipe, surveys and seed: the same weights on a CPU of the same kind, also if it was killed in between. The
@@ -117,35 +119,40 @@ def train(
     if devices != 1 and not entry.shares:
         able = ", ".join(name for name, one in RECIPES.items() if one.shares)
         raise RecipeError(f"devices={devices}: {recipe} trains in one process; {able} can share its batches")
-    require_devices(devices, device_of(device))
+    require_devices(devices, device_of(device), shard)
     run = begin(Path(out), _record(recipe, size, chosen, opened))
     if run.finished:
         return run
-    on_devices(devices, device_of(device), _trained, (recipe, chosen, run.path, opened), progress)
+    on_devices(devices, device_of(device), _trained, (recipe, chosen, run.path, opened, shard), progress)
     return Run(run.path)
 
 
 def _trained(
     share: Share, where: torch.device, recipe: str, chosen: Any, path: Path, surveys: list[store.Survey],
-    progress: Progress | None,
+    shard: bool, progress: Progress | None,
 ) -> None:  # fmt: skip
     """The share of one process; the first writes the run."""
     run, entry = Run(path), RECIPES[recipe]
-    lesson = entry.lesson(chosen, entry.school(chosen, surveys, where, progress, share))
-    seconds = _loop(run, lesson, progress, first=share.rank == 0)
-    if share.rank:
-        return
-    if lesson.settle:
+    lesson = entry.lesson(chosen, entry.school(chosen, surveys, where, progress, share, shard))
+    first = share.rank == 0
+    seconds = _loop(run, lesson, progress, first)
+    if lesson.settle and first:
         lesson.settle(run)
-    run.save(lesson.product, half=True)
-    run.load(lesson.product)
-    found = lesson.finish(run, lesson.product)
+    if lesson.whole or first:
+        run.save(lesson.product, half=True, write=first)
+    if not first:
+        return
+    product = run.load(lesson.whole() if lesson.whole else lesson.product)
+    found = lesson.finish(run, product)
     run.write_facts("training", {**lesson.facts, **seconds, "machine": machine(where), "found": sorted(found)})
     run.finish()
 
 
 def _loop(run: Run, lesson: Lesson, progress: Progress | None, first: bool) -> dict[str, float]:
-    """Take the steps that are left; the first process logs and saves. Returns the seconds, earlier calls included."""
+    """Take the steps that are left; the first process logs and saves, with the others where they share the network.
+
+    Returns the seconds, earlier calls included.
+    """
     start = run.resume(lesson.parts)
     before = run.facts("clock") or {"seconds": 0.0, "cpu_seconds": 0.0}
     wall, cpu = time.perf_counter(), time.process_time()
@@ -158,26 +165,26 @@ def _loop(run: Run, lesson: Lesson, progress: Progress | None, first: bool) -> d
         }
 
     def save(number: int) -> None:
-        run.save_state(number, lesson.parts)
-        run.save(lesson.product)
-        run.write_facts("clock", clock())
+        run.save_state(number, lesson.parts, write=first)
+        run.save(lesson.product, write=first)
+        if first:
+            run.write_facts("clock", clock())
 
     left = lesson.steps - start
     batches = islice(lesson.batches(start), left) if left > 0 else ()
     for step in steps_of(lesson.update, batches, start):
         for name, loss in step.losses.items():
             sums[name] = sums.get(name, 0.0) + float(loss) / REPORT
-        if not first:
-            continue
-        if step.number % REPORT == 0:
+        if first and step.number % REPORT == 0:
             run.log({"step": step.number, "samples": step.number * lesson.batch, **clock(), **_rounded(sums)})
             sums = {}
-        if lesson.after:
+        if first and lesson.after:
             lesson.after(run, step.number)
-        if time.perf_counter() - saved > SAVE or step.number == lesson.steps:
+        due = first and (time.perf_counter() - saved > SAVE or step.number == lesson.steps)
+        if agreed(due) if lesson.whole else due:
             save(step.number)
             saved = time.perf_counter()
-        if progress:
+        if first and progress:
             progress(step.number, lesson.steps, "steps")
     return clock()
 
