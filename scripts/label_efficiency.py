@@ -107,7 +107,7 @@ def probe(survey: store.Survey, sides: Sides, name: str, before: Path) -> np.nda
     _, counts = np.unique(goal[known], return_counts=True)
     if len(counts) < 2 or counts.min() < FEWEST:
         return None
-    fitted = make_pipeline(StandardScaler(), LogisticRegressionCV(np.logspace(-4, 1, 6), cv=4, max_iter=2_000))
+    fitted = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=4, max_iter=2_000))
     return fitted.fit(vectors[0][known], goal[known]).predict_proba(vectors[1])[:, 1]
 
 
