@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 from score_completion import column, rms
+from score_resemblance import vectors
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
@@ -97,18 +98,15 @@ def trees(survey: store.Survey, sides: Sides, name: str, before: Path) -> np.nda
 
 def probe(survey: store.Survey, sides: Sides, name: str, before: Path) -> np.ndarray | None:
     """None with fewer than FEWEST labels of a class."""
-    made = sl.embed(survey, before)
-    vectors = [
-        np.array(made.survey.table([made.column]).take(made.survey.rows_of(ids))[made.column].to_pylist())
-        for ids in sides
-    ]
+    made = sl.embed(survey, before).survey
+    seen, unseen = (vectors(made, ids, before) for ids in sides)
     goal = column(survey, sides.learnt, name)
     known = np.isfinite(goal)
     _, counts = np.unique(goal[known], return_counts=True)
     if len(counts) < 2 or counts.min() < FEWEST:
         return None
     fitted = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=4, max_iter=2_000))
-    return fitted.fit(vectors[0][known], goal[known]).predict_proba(vectors[1])[:, 1]
+    return fitted.fit(seen[known], goal[known]).predict_proba(unseen)[:, 1]
 
 
 TASKS = {

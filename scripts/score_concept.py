@@ -65,10 +65,8 @@ def found(weights: Path, mocks: sl.Survey, unseen: sl.Survey, folder: Path, kind
     file = folder / f"{name}.json"
     made = sl.concept(mocks, ids_of(mocks, KINDS[kind], EXAMPLES), weights, file)
     own, others = (ids_of(unseen, where, n) for where in (KINDS[kind], None))
-    ratios = [
-        with_ / without for with_, without in (concept_error(unseen, ids, weights, made) for ids in (own, others))
-    ]
-    return Found(means(unseen, own), drawn(weights, folder, name, n, file), *ratios)
+    errors = [concept_error(unseen, ids, weights, made) for ids in (own, others)]
+    return Found(means(unseen, own), drawn(weights, folder, name, n, file), *(error / plain for error, plain in errors))
 
 
 def table(plain: Mapping[str, Score], rows: Mapping[str, Found]) -> str:

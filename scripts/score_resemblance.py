@@ -25,12 +25,12 @@ from sklearn.preprocessing import StandardScaler
 
 import skyloom as sl
 from skyloom.checkpoint import Run, open_run
-from skyloom.data.conditions import RADII, values_of, wished
+from skyloom.data.conditions import at_radii, values_of, wished
 from skyloom.data.decision_tree import COLUMNS, fractions_of
 from skyloom.data.destination import write_whole
 from skyloom.data.embeddings import column_of
 from skyloom.data.labels import read_labels
-from skyloom.metrics.asked import measured_properties
+from skyloom.metrics.asked import measured_properties, response
 from skyloom.metrics.score import Score, mean
 
 SEED, LEARN, BAND, FAINTEST = 31, 5_000, "r", 26.0  # mag/arcsec², of the profiles that are compared
@@ -55,7 +55,8 @@ def told(encoder: str) -> dict[str, str]:
     return {"like": f"like={column}", "sb": f"sb=profile(true.{BAND})", "votes": "votes=Class*"}
 
 
-def vectors(survey: sl.Survey, ids: Sequence[str], encoder: str) -> np.ndarray:
+def vectors(survey: sl.Survey, ids: Sequence[str], encoder: str | Path) -> np.ndarray:
+    """Those that the survey holds of weights, in this order."""
     column = column_of(open_run(encoder).name)
     return np.array(survey.table([column]).take(survey.rows_of(ids))[column].to_pylist())
 
@@ -71,24 +72,15 @@ def recalled(found: np.ndarray, asked: np.ndarray) -> Score:
 
 
 def explained(found: np.ndarray, truth: np.ndarray) -> Score:
-    """Squared correlation, with its error over galaxies."""
-    known = np.isfinite(found) & np.isfinite(truth)
-    a, b = found[known], truth[known]
-    rng = np.random.default_rng(0)
-    again = [np.corrcoef(a[k], b[k])[0, 1] ** 2 for k in rng.integers(0, len(a), (200, len(a)))]
-    return Score(float(np.corrcoef(a, b)[0, 1] ** 2), float(np.std(again)), "", len(a))
+    """Share of the variance of what was found that a line on the truth explains."""
+    return response(truth, found).r2
 
 
 def profiles(survey: sl.Survey, ids: Sequence[str]) -> np.ndarray:
     """Measured surface brightness at the radii at which a profile is told."""
     table = sl.profile(survey, band=BAND, ids=list(ids))
-    rows = np.full((len(ids), len(RADII)), np.nan)
-    for row, (sma, sb) in enumerate(zip(table["sma"].to_pylist(), table["sb"].to_pylist(), strict=True)):
-        sma, sb = np.array(sma, float), np.array(sb, float)
-        known = np.isfinite(sb)
-        if known.sum() > 1:
-            rows[row] = np.interp(np.log(RADII), np.log(sma[known]), sb[known], left=np.nan, right=np.nan)
-    return rows
+    pairs = zip(table["sma"].to_pylist(), table["sb"].to_pylist(), strict=True)
+    return np.stack([at_radii(np.array(sma, float), np.array(sb, float)) for sma, sb in pairs])
 
 
 def apart(found: np.ndarray, asked: np.ndarray) -> Score:

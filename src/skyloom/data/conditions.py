@@ -192,11 +192,16 @@ def _brightness(survey: Survey, wish: Wish, rows: np.ndarray | None) -> Float[np
     for row, bands in enumerate(found):
         one = bands[place]
         if one is not None:
-            known = np.isfinite(one.sb) & (one.sma > 0)
-            if known.sum() > 1:
-                sma = np.log(one.sma[known])
-                values[row] = np.interp(np.log(RADII), sma, one.sb[known], left=np.nan, right=np.nan)
+            values[row] = at_radii(one.sma, one.sb)
     return values if rows is None else values[rows]
+
+
+def at_radii(sma: Float[np.ndarray, "t"], sb: Float[np.ndarray, "t"]) -> Float[np.ndarray, "k"]:
+    """A profile as it is told: surface brightness at RADII, linear in ln radius; NaN beyond its ends."""
+    known = np.isfinite(sb) & (sma > 0)
+    if known.sum() < 2:
+        return np.full(len(RADII), np.nan)
+    return np.interp(np.log(RADII), np.log(sma[known]), sb[known], left=np.nan, right=np.nan)
 
 
 def _columns(survey: Survey, wish: Wish) -> list[str]:
